@@ -1,0 +1,87 @@
+"""
+Meta-reinforcement learning for Stable-Baselines3: recurrent hypernetworks, SplAgger and their task distributions.
+
+Importing the package registers the environments; what needs torch is imported when it is first asked for.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from sb3_hyper.envs import make_trial, make_trials, register_environments
+
+if TYPE_CHECKING:
+    from sb3_hyper.hyper_ppo import HyperPPO
+    from sb3_hyper.policies import (
+        AMRLNoRNNPolicy,
+        AMRLPolicy,
+        CNPPolicy,
+        HyperActorCriticPolicy,
+        LSTMHNPolicy,
+        MaxPolicy,
+        MaxSTPolicy,
+        RNNFiLMPolicy,
+        RNNHNPolicy,
+        RNNPolicy,
+        RNNSPolicy,
+        SoftmaxPolicy,
+        SplAggerMeanMaxPolicy,
+        SplAggerMeanPolicy,
+        SplAggerNoRNNPolicy,
+        SplAggerNoSplitPolicy,
+        SplAggerPolicy,
+        SplAggerSoftmaxPolicy,
+        SplAggerWeightedMeanPolicy,
+        SplAggerWeightedSoftmaxPolicy,
+        SumPolicy,
+        WeightedMeanPolicy,
+    )
+
+try:
+    __version__ = version("sb3-hyper")
+except PackageNotFoundError:
+    __version__ = "0+unknown"
+
+__all__ = [
+    "AMRLNoRNNPolicy",
+    "AMRLPolicy",
+    "CNPPolicy",
+    "HyperActorCriticPolicy",
+    "HyperPPO",
+    "LSTMHNPolicy",
+    "MaxPolicy",
+    "MaxSTPolicy",
+    "RNNFiLMPolicy",
+    "RNNHNPolicy",
+    "RNNPolicy",
+    "RNNSPolicy",
+    "SoftmaxPolicy",
+    "SplAggerMeanMaxPolicy",
+    "SplAggerMeanPolicy",
+    "SplAggerNoRNNPolicy",
+    "SplAggerNoSplitPolicy",
+    "SplAggerPolicy",
+    "SplAggerSoftmaxPolicy",
+    "SplAggerWeightedMeanPolicy",
+    "SplAggerWeightedSoftmaxPolicy",
+    "SumPolicy",
+    "WeightedMeanPolicy",
+    "make_trial",
+    "make_trials",
+    "register_environments",
+]
+
+register_environments()
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch only when it is asked for."""
+    if name == "HyperPPO":
+        return import_module("sb3_hyper.hyper_ppo").HyperPPO
+    if name in __all__:
+        return getattr(import_module("sb3_hyper.policies"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

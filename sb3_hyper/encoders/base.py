@@ -1,0 +1,43 @@
+"""What a sequence encoder is."""
+
+from abc import ABC, abstractmethod
+
+import torch as th
+from torch import nn
+
+
+class SequenceEncoder(nn.Module, ABC):
+    """
+    A causal map from a trial's transitions to encodings, with a memory.
+
+    The memory is one flat vector for each sequence, and the zero vector is the memory of a trial without transitions.
+
+    :param input_dim: width of a transition's features
+    :param output_dim: width of an encoding
+    :param state_dim: width of the memory
+    """
+
+    def __init__(self, input_dim: int, output_dim: int, state_dim: int) -> None:
+        super().__init__()
+        if input_dim < 1 or output_dim < 1:
+            raise ValueError(
+                f"{type(self).__name__} got input_dim={input_dim} and output_dim={output_dim}, wanted at least 1."
+            )
+        self.input_dim = input_dim
+        self.output_dim = output_dim
+        self.state_dim = state_dim
+
+    def initial_state(self, n_sequences: int) -> th.Tensor:
+        """The memory of ``n_sequences`` empty trials, ``(n_sequences, state_dim)`` zeros."""
+        return th.zeros(n_sequences, self.state_dim)
+
+    @abstractmethod
+    def forward(self, x: th.Tensor, state: th.Tensor, resets: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        """
+        Encode sequences; nothing crosses a trial's start.
+
+        :param x: ``(T, B, input_dim)`` features of the transitions
+        :param state: ``(B, state_dim)`` memory before the first step
+        :param resets: ``(T, B)`` bool, whether a trial starts at this step
+        :return: encodings ``(T, B, output_dim)`` and the memory after the last step ``(B, state_dim)``
+        """

@@ -1,0 +1,89 @@
+"""
+A gated recurrent unit over packed pieces on the CPU: the arithmetic of ``nn.GRU`` with one matrix product for each step
+and direction.
+"""
+
+from typing import Any
+
+import torch as th
+from torch.autograd.function import once_differentiable
+
+
+class _GRUScan(th.autograd.Function):
+    """
+    Forward and backward through time with everything that does not depend on the recurrence moved out of the loop.
+
+    With r, z, n the gates, c = W_hn h + b_hn and h' = n + z (h - n), the gradient d of h' reaches the pre-activations
+    as d (1 - z)(1 - n^2) (c r (1 - r), r) for r and c, and d (h - n) z (1 - z) for z: d times factors known before the
+    loop starts.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, gates: th.Tensor, initial: th.Tensor, weight: th.Tensor, bias: th.Tensor, batch_sizes: list[int]
+    ) -> th.Tensor:
+        width = weight.shape[1]
+        output = gates.new_empty(len(gates), width)
+        reset_update, new, candidate = (
+            gates[:, : 2 * width].clone(),
+            gates[:, 2 * width :].clone(),
+            th.empty_like(output),
+        )
+        weight_t, buffer = weight.t(), gates.new_empty(batch_sizes[0], 3 * width)
+        h = initial
+        rows = [th.split(tensor, batch_sizes) for tensor in (output, reset_update, new, candidate)]
+        for size, h_next, rz, n, c in zip(batch_sizes, *rows, strict=True):
+            h = h[:size]
+            recurrent = th.addmm(bias, h, weight_t, out=buffer[:size])
+            rz.add_(recurrent[:, : 2 * width]).sigmoid_()
+            c.copy_(recurrent[:, 2 * width :])
+            n.addcmul_(rz[:, :width], c).tanh_()
+            h = th.lerp(n, h, rz[:, width:], out=h_next)
+        ctx.save_for_backward(initial, weight, output, reset_update, new, candidate)
+        ctx.batch_sizes = batch_sizes
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: th.Tensor) -> tuple[th.Tensor, th.Tensor, th.Tensor, th.Tensor, None]:
+        initial, weight, output, reset_update, new, candidate = ctx.saved_tensors
+        batch_sizes: list[int] = ctx.batch_sizes
+        width = weight.shape[1]
+        states = [initial, *th.split(output, batch_sizes)]
+        before = th.cat([state[:size] for state, size in zip(states[:-1], batch_sizes, strict=True)])
+        reset, update = th.split(reset_update, width, dim=1)
+        to_new = (1 - update) * (1 - new * new)
+        factors = th.stack(
+            (to_new * candidate * reset * (1 - reset), (before - new) * update * (1 - update), to_new * reset), dim=1
+        )
+        grad, grad_gates = grad_outputs[0].clone(), th.empty_like(factors)
+        carried = grad.new_zeros(0, width)
+        rows = [th.split(tensor, batch_sizes)[::-1] for tensor in (grad, factors, grad_gates, update)]
+        for d, factor, grad_gate, z in zip(*rows, strict=True):
+            d[: len(carried)].add_(carried)
+            th.mul(factor, d[:, None], out=grad_gate)
+            carried = th.addmm(d * z, grad_gate.flatten(1), weight)
+        grad_initial = th.zeros_like(initial)
+        grad_initial[: len(carried)] = carried
+        recurrent = grad_gates.flatten(1)
+        grad_weight, grad_bias = recurrent.t() @ before, recurrent.sum(dim=0)
+        # The input's share of the candidate gate is not scaled by r.
+        th.mul(grad, to_new, out=grad_gates[:, 2])
+        return recurrent, grad_initial, grad_weight, grad_bias, None
+
+
+def gru_scan(
+    gates: th.Tensor, initial: th.Tensor, weight: th.Tensor, bias: th.Tensor, batch_sizes: list[int]
+) -> th.Tensor:
+    """
+    The hidden states of a GRU (``nn.GRU``'s equations and gate order r, z, n).
+
+    :param gates: ``(N, 3 H)`` the inputs' share of the gates, W_ih x + b_ih, in ``PackedSequence`` order
+    :param initial: ``(P, H)`` hidden state before each sequence, longest sequence first
+    :param weight: ``(3 H, H)`` recurrent weights
+    :param bias: ``(3 H,)`` recurrent bias
+    :param batch_sizes: number of sequences that are still running, for each step
+    :return: ``(N, H)`` hidden states, in ``PackedSequence`` order
+    """
+    result: th.Tensor = _GRUScan.apply(gates, initial, weight, bias, batch_sizes)  # type: ignore[no-untyped-call]
+    return result

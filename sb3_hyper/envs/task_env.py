@@ -1,0 +1,135 @@
+"""One environment of a task distribution, as a plain Gymnasium environment."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import array_api_compat.numpy as xp
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from sb3_hyper.envs.random_stream import RandomStream
+from sb3_hyper.envs.task import State, TaskDistribution
+
+RENDER_MODES = ["ansi", "rgb_array", "human"]
+
+
+class TaskEnv(gym.Env[npt.NDArray[np.float32], Any]):
+    """
+    A batch of one: an episode of this environment is one inner episode of a task distribution.
+
+    The task is sampled at every reset, unless ``reset(options={"task": task})`` sets it. ``info["task"]`` always
+    holds it.
+    An episode that reaches its step limit is ``terminated``: the horizon belongs to the MDP.
+
+    :param distribution: The task distribution.
+    :param render_mode: None, "ansi" (text), "rgb_array", or "human" (the text is printed).
+    :raises ValueError: If there is no such render mode.
+    """
+
+    metadata = {"render_modes": RENDER_MODES, "render_fps": 10}  # noqa: RUF012 (Gymnasium declares it so)
+
+    def __init__(self, distribution: TaskDistribution, render_mode: str | None = None) -> None:
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            raise ValueError(f"render_mode must be None or one of {RENDER_MODES}, got {render_mode!r}.")
+        self.distribution = distribution
+        self.observation_space = distribution.observation_space
+        self.action_space = distribution.action_space
+        self.task_space = distribution.task_space
+        self.render_mode = render_mode
+        self._stream: RandomStream | None = None
+        self._task: npt.NDArray[np.float32] | None = None
+        self._state: State = None
+        self._needs_reset = True
+        self._is_printed = False
+
+    @property
+    def task(self) -> npt.NDArray[np.float32]:
+        """The present task, shape ``(task_dim,)``; settable only through ``reset(options={"task": task})``."""
+        if self._task is None:
+            raise RuntimeError("There is no task before the first reset().")
+        return np.array(self._task[0])
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
+        """
+        Start an episode.
+
+        :param seed: Starts the environment's random stream afresh; None goes on with it.
+        :param options: ``{"task": task}`` sets the task.
+        :return: The first observation and ``{"task": task}``.
+        :raises ValueError: If the task or an option's name is wrong.
+        """
+        super().reset(seed=seed)
+        options = _checked_options(options)
+        if seed is not None or self._stream is None:
+            stream_seed = seed if seed is not None else int(self.np_random.integers(2**32))
+            self._stream = RandomStream([stream_seed], xp)
+        if options.get("task") is None:
+            self._task = self.distribution.sample_task(self._stream)
+        else:
+            self._task = self.distribution.check_task(options["task"])[None, :]
+        self._state = self.distribution.reset(self._stream, self._task)
+        self._needs_reset = False
+        return self._observe(), {"task": self.task}
+
+    def step(self, action: Any) -> tuple[npt.NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """
+        Take one step.
+
+        :param action: An element of ``action_space``.
+        :return: Observation, reward, terminated, truncated (always False) and ``{"task": task}``.
+        :raises ValueError: If the action is not in the action space.
+        :raises RuntimeError: If the episode is over, or has not begun.
+        """
+        if self._needs_reset or self._stream is None:
+            raise RuntimeError("step() was called before reset(), or after the episode's end: call reset() first.")
+        actions = np.asarray(action)[None]
+        if not self.action_space.contains(actions[0]):
+            raise ValueError(f"Action {action!r} is not in the action space {self.action_space}.")
+        self._state, reward, terminated = self.distribution.step(self._stream, self._task, self._state, actions)
+        self._needs_reset = bool(terminated[0])
+        return self._observe(), float(reward[0]), self._needs_reset, False, {"task": self.task}
+
+    def _observe(self) -> npt.NDArray[np.float32]:
+        self._is_printed = False
+        if self.render_mode == "human":
+            self.render()
+        observation: npt.NDArray[np.float32] = self.distribution.observe(self._task, self._state)[0]
+        return observation
+
+    def render(self) -> Any:
+        """
+        Draw the present state.
+
+        :return: Text for "ansi", an image for "rgb_array"; None for "human", which prints the text once per state.
+        :raises RuntimeError: Before the first reset.
+        """
+        if self._task is None:
+            raise RuntimeError("render() was called before reset(): there is nothing to draw.")
+        if self.render_mode is None:
+            gym.logger.warn("render() does nothing without a render_mode: pass render_mode='ansi' or 'rgb_array'.")
+            return None
+        if self.render_mode == "rgb_array":
+            return self.distribution.render_rgb(self._task, self._state)
+        text = self.distribution.render_text(self._task, self._state)
+        if self.render_mode == "ansi":
+            return text
+        if not self._is_printed:
+            print(text, flush=True)
+            self._is_printed = True
+        return None
+
+
+def _checked_options(options: dict[str, Any] | None) -> dict[str, Any]:
+    """Reject options that nobody would read."""
+    options = options or {}
+    for name in options:
+        if name != "task":
+            nearest = difflib.get_close_matches(name.lower(), ["task"])
+            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+            raise ValueError(f"reset() got the unknown option {name!r}; the only option is 'task'.{hint}")
+    return options

@@ -1,0 +1,20 @@
+"""How a name that does not exist is reported."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def unknown_name(kind: str, name: object, choices: Iterable[str]) -> ValueError:
+    """
+    The error for a name that is not in a registry.
+
+    :param kind: what the name stands for, for example "aggregator"
+    :param name: what the user gave
+    :param choices: the names that exist
+    :return: a ``ValueError`` which lists the choices and proposes the nearest one; the caller raises it
+    """
+    names = sorted(choices)
+    lowered = {choice.lower(): choice for choice in names}
+    close = get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.4)
+    nearest = f" Did you mean {lowered[close[0]]!r}?" if close else ""
+    return ValueError(f"Unknown {kind} {name!r}: choose one of {', '.join(map(repr, names))}.{nearest}")

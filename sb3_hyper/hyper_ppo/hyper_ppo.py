@@ -1,0 +1,333 @@
+"""HyperPPO: RecurrentPPO on whole sequences."""
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any, ClassVar, TypeVar
+
+import torch as th
+from sb3_contrib import RecurrentPPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import FloatSchedule, explained_variance, safe_mean
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_hyper.hyper_ppo import losses
+from sb3_hyper.hyper_ppo.collection import as_env_actions, as_tensor, bootstrap_time_limits, check_finite
+from sb3_hyper.hyper_ppo.rollout_buffer import SequenceMinibatch, SequenceRolloutBuffer
+from sb3_hyper.hyper_ppo.settings import check_value_loss, sequence_length
+from sb3_hyper.normalization import DiscountedReturnScale
+from sb3_hyper.policies import POLICIES, HyperActorCriticPolicy
+
+SelfHyperPPO = TypeVar("SelfHyperPPO", bound="HyperPPO")
+
+
+class HyperPPO(RecurrentPPO):
+    """
+    Proximal policy optimisation as in the papers (Beck et al. 2022, 2023, 2024), on whole sequences.
+
+    Every argument of ``sb3_contrib.RecurrentPPO`` keeps its name and meaning. What differs: minibatches are sets of
+    whole sequences, each evaluated in one pass; the rollout stays on the device with memories stored only where
+    sequences start; the memory is carried from one rollout to the next, so that a trial may span several; time-limit
+    bootstrapping is batched.
+
+    :param policy: a policy's name, for example "SplAggerPolicy", or a subclass of HyperActorCriticPolicy
+    :param env: the environment (if registered in Gymnasium, can be a name)
+    :param learning_rate: learning rate, a number or a schedule
+    :param n_steps: steps of a rollout for each environment
+    :param batch_size: steps of a minibatch, made of whole sequences; None: the whole rollout
+    :param n_epochs: passes over a rollout
+    :param gamma: discount factor
+    :param gae_lambda: lambda of generalised advantage estimation
+    :param clip_range: clip range of the probability ratio, a number or a schedule
+    :param clip_range_vf: clip range of the values; None: no clipping
+    :param normalize_advantage: whether advantages are normalised in each minibatch
+    :param ent_coef: weight of the entropy
+    :param vf_coef: weight of the value loss
+    :param max_grad_norm: largest norm of the gradient
+    :param use_sde: whether to use state-dependent exploration (continuous actions)
+    :param sde_sample_freq: sample a new exploration matrix every so many steps; -1: at a rollout's start
+    :param target_kl: stop an update when the approximate KL divergence exceeds 1.5 times this
+    :param value_loss: "huber" (the papers') or "mse" (RecurrentPPO's)
+    :param normalize_reward: whether the losses see rewards scaled by the standard deviation of the discounted return;
+        the encoder always sees what the environment says
+    :param bptt_length: length of the sequences that gradients flow through; None: ``n_steps``, or ``batch_size`` where
+        that is smaller
+    :param stats_window_size: number of trials that the logged means are taken over
+    :param tensorboard_log: folder of the TensorBoard logs; None: no logs
+    :param policy_kwargs: keyword arguments of the policy
+    :param verbose: 0 no output, 1 info, 2 debug
+    :param seed: seed of all random generators
+    :param device: where to compute; "auto": the GPU if there is one
+    :param _init_setup_model: whether to build the networks at once
+    :raises ValueError: when minibatches do not tile the rollout, or the value loss is unknown
+    :raises TypeError: when the policy is none of this package's
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = dict(POLICIES)
+    policy: HyperActorCriticPolicy
+    rollout_buffer: SequenceRolloutBuffer  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        policy: str | type[HyperActorCriticPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 3e-4,
+        n_steps: int = 128,
+        batch_size: int | None = 128,
+        n_epochs: int = 10,
+        gamma: float = 0.99,
+        gae_lambda: float = 0.95,
+        clip_range: float | Schedule = 0.2,
+        clip_range_vf: float | Schedule | None = None,
+        normalize_advantage: bool = True,
+        ent_coef: float = 0.0,
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
+        use_sde: bool = False,
+        sde_sample_freq: int = -1,
+        target_kl: float | None = None,
+        value_loss: losses.ValueLoss = "huber",
+        normalize_reward: bool = False,
+        bptt_length: int | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        check_value_loss(value_loss)
+        self.value_loss: losses.ValueLoss = value_loss
+        self.normalize_reward = normalize_reward
+        self.bptt_length = bptt_length
+        super().__init__(
+            policy,
+            env,
+            learning_rate=learning_rate,
+            n_steps=n_steps,
+            batch_size=batch_size,
+            n_epochs=n_epochs,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            clip_range=clip_range,
+            clip_range_vf=clip_range_vf,
+            normalize_advantage=normalize_advantage,
+            ent_coef=ent_coef,
+            vf_coef=vf_coef,
+            max_grad_norm=max_grad_norm,
+            use_sde=use_sde,
+            sde_sample_freq=sde_sample_freq,
+            target_kl=target_kl,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            _init_setup_model=_init_setup_model,
+        )
+
+    def _setup_model(self) -> None:
+        self._setup_lr_schedule()
+        self.set_random_seed(self.seed)
+        if not issubclass(self.policy_class, HyperActorCriticPolicy):
+            raise TypeError(
+                f"HyperPPO got the policy {self.policy_class.__name__}, wanted a subclass of HyperActorCriticPolicy or "
+                f"one of {', '.join(POLICIES)}. Other recurrent policies train with sb3_contrib.RecurrentPPO."
+            )
+        batch_size = self.batch_size or self.n_steps * self.n_envs
+        length = sequence_length(self.n_steps, self.n_envs, batch_size, self.bptt_length)
+        self.policy = self.policy_class(
+            self.observation_space, self.action_space, self.lr_schedule, use_sde=self.use_sde, **self.policy_kwargs
+        ).to(self.device)
+        self.reward_scale = DiscountedReturnScale(self.n_envs, self.gamma).to(self.device)
+        self.rollout_buffer = SequenceRolloutBuffer(
+            self.n_steps,
+            self.n_envs,
+            length,
+            self.policy.memory_dim,
+            self.observation_space,
+            self.action_space,
+            self.device,
+            self.gamma,
+            self.gae_lambda,
+        )
+        self._last_memory = th.zeros(self.n_envs, self.policy.memory_dim, device=self.device)
+        self._episode_returns: deque[Sequence[float]] = deque(maxlen=self._stats_window_size)
+        self.clip_range = FloatSchedule(self.clip_range)
+        if self.clip_range_vf is not None:
+            if isinstance(self.clip_range_vf, (float, int)) and self.clip_range_vf <= 0:
+                raise ValueError(
+                    f"clip_range_vf={self.clip_range_vf} must be positive; pass None to switch clipping off."
+                )
+            self.clip_range_vf = FloatSchedule(self.clip_range_vf)
+
+    def collect_rollouts(
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: SequenceRolloutBuffer,  # type: ignore[override]
+        n_rollout_steps: int,
+    ) -> bool:
+        """
+        Fill the buffer with ``n_rollout_steps`` steps of every environment.
+
+        :param env: the training environments
+        :param callback: called at every step, and at the beginning and end of the rollout
+        :param rollout_buffer: the buffer
+        :param n_rollout_steps: steps to take in each environment
+        :return: False if the callback stopped the training
+        :raises ValueError: when an observation or reward is not a finite number
+        """
+        self.policy.set_training_mode(False)
+        rollout_buffer.reset()
+        if self.use_sde:
+            self.policy.reset_noise(env.num_envs)
+        callback.on_rollout_start()
+        memory = self._last_memory
+        for n_steps in range(n_rollout_steps):
+            if self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0:
+                self.policy.reset_noise(env.num_envs)
+            obs_tensor = rollout_buffer.write_observation(self._last_obs)  # type: ignore[arg-type]
+            episode_starts = as_tensor(self._last_episode_starts, self.device, th.bool)
+            with th.no_grad():
+                check_finite("observation", obs_tensor, self.num_timesteps)
+                actions, values, log_probs, next_memory = self.policy.act(obs_tensor, memory, episode_starts)
+            new_obs, rewards, dones, infos = env.step(as_env_actions(actions, self.policy, self._last_obs))
+            self.num_timesteps += env.num_envs
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return False
+            self._update_info_buffer(infos, dones)
+            targets = as_tensor(rewards, self.device, th.float32)
+            check_finite("reward", targets, self.num_timesteps)
+            if self.normalize_reward:
+                targets = self.reward_scale(targets, as_tensor(dones, self.device, th.bool))
+            targets = bootstrap_time_limits(targets, self.gamma, self.policy, next_memory, infos)
+            rollout_buffer.add(actions, targets, episode_starts, values, log_probs, memory)
+            memory = next_memory
+            self._last_obs = new_obs  # type: ignore[assignment]
+            self._last_episode_starts = dones
+        self._last_memory = memory
+        last_dones = as_tensor(dones, self.device, th.bool)
+        with th.no_grad():
+            last_values = self.policy.evaluate_values(as_tensor(new_obs, self.device), memory, last_dones[None])
+        rollout_buffer.compute_returns_and_advantage(last_values, last_dones)
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def train(self) -> None:
+        """Update the policy from the rollout, then take its states into the policy's running moments."""
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
+        clip_range_vf = self.clip_range_vf and self.clip_range_vf(self._current_progress_remaining)  # type: ignore[operator]
+        batch_size = self.batch_size or self.n_steps * self.n_envs
+        history: list[losses.Losses] = []
+        epoch_start = 0
+        for epoch in range(self.n_epochs):
+            epoch_start = len(history)
+            for minibatch in self.rollout_buffer.get(batch_size):
+                parts = self._losses(minibatch, clip_range, clip_range_vf)
+                history.append(losses.Losses(*(part.detach() for part in parts)))
+                if self.target_kl is not None and parts.approx_kl > 1.5 * self.target_kl:
+                    break
+                loss = parts.policy + self.ent_coef * parts.entropy + self.vf_coef * parts.value
+                self.policy.optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                th.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+                self.policy.optimizer.step()
+            else:
+                self._n_updates += 1
+                continue
+            self._n_updates += 1
+            if self.verbose >= 1:
+                print(f"Early stopping at step {epoch} due to reaching max kl: {parts.approx_kl:.2f}")
+            break
+        self.policy.update_normalization(self.rollout_buffer.flat_observations())
+        self._log_update(history, epoch_start, clip_range, clip_range_vf)
+
+    def _losses(self, minibatch: SequenceMinibatch, clip_range: float, clip_range_vf: float | None) -> losses.Losses:
+        values, log_prob, entropy = self.policy.evaluate_sequences(
+            minibatch.observations, minibatch.actions, minibatch.memory, minibatch.resets
+        )
+        advantages = minibatch.advantages
+        if self.normalize_advantage and len(advantages) > 1:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        return losses.Losses(
+            *losses.policy_loss(log_prob, minibatch.old_log_prob, advantages, clip_range),
+            value=losses.value_loss(self.value_loss, values, minibatch.old_values, minibatch.returns, clip_range_vf),
+            # Without a closed form -log p is an estimate of the entropy.
+            entropy=-(-log_prob if entropy is None else entropy).mean(),
+        )
+
+    def _log_update(
+        self, history: list[losses.Losses], epoch_start: int, clip_range: float, clip_range_vf: float | None
+    ) -> None:
+        buffer = self.rollout_buffer
+        table = th.stack([th.stack(parts) for parts in history]).cpu().numpy()
+        means = losses.Losses(*table.mean(axis=0))
+        last = losses.Losses(*table[-1])
+        self.logger.record("train/entropy_loss", means.entropy)
+        self.logger.record("train/policy_gradient_loss", means.policy)
+        self.logger.record("train/value_loss", means.value)
+        self.logger.record("train/approx_kl", losses.Losses(*table[epoch_start:].mean(axis=0)).approx_kl)
+        self.logger.record("train/clip_fraction", means.clip_fraction)
+        self.logger.record("train/loss", last.policy + self.ent_coef * last.entropy + self.vf_coef * last.value)
+        explained = explained_variance(buffer.values.flatten().cpu().numpy(), buffer.returns.flatten().cpu().numpy())
+        self.logger.record("train/explained_variance", explained)
+        if hasattr(self.policy, "log_std"):
+            self.logger.record("train/std", th.exp(self.policy.log_std).mean().item())
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/clip_range", clip_range)
+        if clip_range_vf is not None:
+            self.logger.record("train/clip_range_vf", clip_range_vf)
+
+    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: Any = None) -> None:
+        super()._update_info_buffer(infos, dones)
+        self._episode_returns.extend(info["episode_returns"] for info in infos if "episode_returns" in info)
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """
+        Write log; besides SB3's keys the mean return of each episode within the trial, ``rollout/episode_1_return`` and
+        so on.
+
+        :param iteration: current logging iteration
+        """
+        for k, returns in enumerate(zip_longest(*self._episode_returns), start=1):
+            played = [value for value in returns if value is not None]
+            self.logger.record(f"rollout/episode_{k}_return", safe_mean(played))
+        super().dump_logs(iteration)
+
+    def learn(
+        self: SelfHyperPPO,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "HyperPPO",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfHyperPPO:
+        """
+        Train; see :meth:`stable_baselines3.common.base_class.BaseAlgorithm.learn`.
+
+        :param total_timesteps: steps to take in all environments together
+        :param callback: called at every step
+        :param log_interval: rollouts between two logs
+        :param tb_log_name: name of the run in TensorBoard
+        :param reset_num_timesteps: whether to count from zero
+        :param progress_bar: whether to show a progress bar
+        :return: the model
+        """
+        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_last_memory", "_episode_returns", "reward_scale"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        state_dicts, tensors = super()._get_torch_save_params()
+        return [*state_dicts, "reward_scale"], tensors

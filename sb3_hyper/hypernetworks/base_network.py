@@ -1,0 +1,89 @@
+"""Base networks: the small actor or critic that acts on the state."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch as th
+from torch import nn
+
+from sb3_hyper.errors import unknown_name
+from sb3_hyper.hypernetworks.film import FiLMLinear
+from sb3_hyper.hypernetworks.hypernetwork import GeneratedLinear
+from sb3_hyper.hypernetworks.initializers import HyperInitializer
+
+LayerKind = Literal["generated", "film", "plain"]
+
+
+class PlainLinear(nn.Linear):
+    """A linear layer that the latent does not condition; same interface as the conditioned ones."""
+
+    def __init__(
+        self, n_factors: int, n_inputs: int, n_outputs: int, gain: float, initializer: HyperInitializer
+    ) -> None:
+        super().__init__(n_inputs, n_outputs)
+        with th.no_grad():
+            initializer.base(self.weight, gain)
+            self.bias.zero_()
+
+    def forward(self, x: th.Tensor, factors: th.Tensor) -> th.Tensor:  # type: ignore[override]
+        """``(N, inputs) -> (N, outputs)``; the factors are not used."""
+        return super().forward(x)
+
+
+LAYERS: dict[LayerKind, type[GeneratedLinear] | type[FiLMLinear] | type[PlainLinear]] = {
+    "generated": GeneratedLinear,
+    "film": FiLMLinear,
+    "plain": PlainLinear,
+}
+
+
+def activation_gain(activation_fn: type[nn.Module]) -> float:
+    """The gain that keeps variance through an activation: 5/3 for tanh, sqrt 2 for ReLU, 1 where torch knows none."""
+    names = {nn.Tanh: "tanh", nn.ReLU: "relu", nn.SELU: "selu", nn.Sigmoid: "sigmoid"}
+    return nn.init.calculate_gain(names[activation_fn]) if activation_fn in names else 1.0  # type: ignore[arg-type]
+
+
+class BaseNetwork(nn.Module):
+    """
+    A multi-layer perceptron whose layers a latent may condition.
+
+    :param layer: "generated" (hypernetwork), "film" or "plain"
+    :param n_factors: K + 1, the number of factors with the constant 1
+    :param input_dim: width of the input
+    :param hidden_dims: widths of the hidden layers
+    :param output_dim: width of the output
+    :param activation_fn: activation of the hidden layers
+    :param output_gain: gain of the output layer's initialisation (0.01 for a discrete actor, 1 otherwise)
+    :param initializer: how the layers start
+    :raises ValueError: when the kind of layer is unknown
+    """
+
+    def __init__(
+        self,
+        layer: LayerKind,
+        n_factors: int,
+        input_dim: int,
+        hidden_dims: Sequence[int],
+        output_dim: int,
+        activation_fn: type[nn.Module],
+        output_gain: float,
+        initializer: HyperInitializer,
+    ) -> None:
+        super().__init__()
+        if layer not in LAYERS:
+            raise unknown_name("layer kind", layer, LAYERS)
+        make_layer, gain = LAYERS[layer], activation_gain(activation_fn)
+        widths = [input_dim, *hidden_dims]
+        self.hidden_layers = nn.ModuleList(
+            make_layer(n_factors, n_inputs, n_outputs, gain, initializer) for n_inputs, n_outputs in pairwise(widths)
+        )
+        self.output_layer = make_layer(n_factors, widths[-1], output_dim, output_gain, initializer)
+        self.activation = activation_fn()
+        self.hidden_dim = widths[-1]
+
+    def forward(self, x: th.Tensor, factors: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        """``(N, input_dim), (N, K + 1) -> (N, output_dim)`` and the last hidden activations ``(N, hidden_dim)``."""
+        for layer in self.hidden_layers:
+            x = self.activation(layer(x, factors))
+        return self.output_layer(x, factors), x

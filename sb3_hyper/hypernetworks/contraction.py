@@ -1,0 +1,105 @@
+"""The bilinear contraction: a generated linear layer is applied without its weights ever being written down."""
+
+from typing import Any
+
+import torch as th
+from torch.autograd.function import once_differentiable
+
+_CHUNK_BYTES = 1 << 20
+"""Size of the intermediate outer products: small enough for a core's cache, large enough for full matrix products."""
+
+_PRODUCTS_BYTES = 1 << 26
+"""Up to this size the products with all A_k may be kept for the gradient."""
+
+
+def contract_reference(h: th.Tensor, x: th.Tensor, weight: th.Tensor) -> th.Tensor:
+    """
+    The definition of :func:`contract`: generate W(h) = sum_k h_k A_k for every row, then multiply.
+
+    :param h: ``(N, K)``
+    :param x: ``(N, I)``
+    :param weight: ``(K, I, O)`` the A_k
+    :return: ``(N, O)``
+    """
+    generated = th.einsum("nk,kio->nio", h, weight)
+    return th.einsum("ni,nio->no", x, generated)
+
+
+class _OuterProductContraction(th.autograd.Function):
+    """y = (h outer x) A, chunk by chunk; the outer products are made again for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, h: th.Tensor, x: th.Tensor, weight: th.Tensor) -> th.Tensor:
+        ctx.save_for_backward(h, x, weight)
+        matrix = weight.flatten(0, 1)
+        output = x.new_empty(len(x), weight.shape[2])
+        outer = _buffer(h, x)
+        for rows in _chunks(h, x):
+            th.mm(_outer_product(h[rows], x[rows], outer), matrix, out=output[rows])
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: th.Tensor) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
+        h, x, weight = ctx.saved_tensors
+        matrix, grad = weight.flatten(0, 1), grad_outputs[0].contiguous()
+        grad_h, grad_x, grad_matrix = th.empty_like(h), th.empty_like(x), th.zeros_like(matrix)
+        outer, grad_outer = _buffer(h, x), _buffer(h, x)
+        for rows in _chunks(h, x):
+            size = len(h[rows])
+            grad_matrix.addmm_(_outer_product(h[rows], x[rows], outer).t(), grad[rows])
+            # (n, O) (O, K I) -> (n, K, I)
+            product = th.mm(grad[rows], matrix.t(), out=grad_outer[:size].flatten(1)).view(size, h.shape[1], x.shape[1])
+            th.bmm(product, x[rows, :, None], out=grad_h[rows, :, None])
+            th.bmm(h[rows, None], product, out=grad_x[rows, None])
+        return grad_h, grad_x, grad_matrix.view_as(weight)
+
+
+def _buffer(h: th.Tensor, x: th.Tensor) -> th.Tensor:
+    return x.new_empty(_chunk_rows(h, x), h.shape[1], x.shape[1])
+
+
+def _chunk_rows(h: th.Tensor, x: th.Tensor) -> int:
+    rows = _CHUNK_BYTES // (h.shape[1] * x.shape[1] * x.element_size())
+    return max(1, min(len(x), max(rows, 32)))
+
+
+def _chunks(h: th.Tensor, x: th.Tensor) -> list[slice]:
+    size = _chunk_rows(h, x)
+    return [slice(start, min(start + size, len(x))) for start in range(0, len(x), size)]
+
+
+def _outer_product(h: th.Tensor, x: th.Tensor, buffer: th.Tensor) -> th.Tensor:
+    """``(n, K), (n, I) -> (n, K I)``."""
+    return th.mul(h[:, :, None], x[:, None, :], out=buffer[: len(h)]).flatten(1)
+
+
+def _contract_by_outputs(h: th.Tensor, x: th.Tensor, weight: th.Tensor) -> th.Tensor:
+    """
+    All A_k x first, then their sum weighted by h: no slower where a layer is not wider than its input, and one pass
+    over memory less.
+    """
+    n_factors, n_inputs, n_outputs = weight.shape
+    # (N, I) (I, K O) -> (N, K, O)
+    products = (x @ weight.transpose(0, 1).reshape(n_inputs, n_factors * n_outputs)).view(len(x), n_factors, n_outputs)
+    return th.bmm(h[:, None], products).squeeze(1)
+
+
+def contract(h: th.Tensor, x: th.Tensor, weight: th.Tensor) -> th.Tensor:
+    """
+    y = W(h) x with W(h) = sum_k h_k A_k, for a batch in which every row has its own h.
+
+    W(h) x is bilinear in h and x, so one matrix product serves all rows: of the outer products of h and x with the
+    stacked A_k, or, where that is smaller, of x with all A_k. No weight matrix is generated; a large batch needs the
+    memory of one chunk of outer products.
+
+    :param h: ``(N, K)`` factors
+    :param x: ``(N, I)`` inputs
+    :param weight: ``(K, I, O)`` the A_k
+    :return: ``(N, O)``
+    """
+    n_factors, n_inputs, n_outputs = weight.shape
+    if n_outputs <= n_inputs and len(x) * n_factors * n_outputs * x.element_size() <= _PRODUCTS_BYTES:
+        return _contract_by_outputs(h, x, weight)
+    result: th.Tensor = _OuterProductContraction.apply(h, x, weight)  # type: ignore[no-untyped-call]
+    return result

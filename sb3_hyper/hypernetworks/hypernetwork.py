@@ -1,0 +1,76 @@
+"""Hypernetworks: a latent writes the weights of linear layers (Ha et al. 2016; Beck et al. 2022)."""
+
+from collections.abc import Sequence
+
+import torch as th
+from torch import nn
+
+from sb3_hyper.hypernetworks.contraction import contract
+from sb3_hyper.hypernetworks.initializers import HyperInitializer
+
+
+class Trunk(nn.Module):
+    """
+    From the latent to the factors h that all heads share: tanh layers, and a last entry of 1 that carries each head's
+    constant A_0.
+
+    :param latent_dim: width of the latent
+    :param layer_dims: widths of the layers; the papers have one of 25
+    :param initializer: initialises the layers
+    """
+
+    def __init__(self, latent_dim: int, layer_dims: Sequence[int], initializer: HyperInitializer) -> None:
+        super().__init__()
+        if not layer_dims or min(layer_dims) < 1:
+            raise ValueError(
+                f"A trunk got layer_dims={list(layer_dims)}, wanted one or more positive widths, for example [25]."
+            )
+        layers: list[nn.Module] = []
+        for n_inputs, n_outputs in zip([latent_dim, *layer_dims], layer_dims, strict=False):
+            linear = nn.Linear(n_inputs, n_outputs)
+            initializer.trunk(linear)
+            layers += [linear, nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+        self.output_dim = layer_dims[-1] + 1
+
+    def forward(self, latent: th.Tensor) -> th.Tensor:
+        """``(N, latent_dim) -> (N, K + 1)``: the factors h_1 … h_K and 1."""
+        h = self.layers(latent)
+        return th.cat((h, th.ones_like(h[:, :1])), dim=-1)
+
+
+class GeneratedLinear(nn.Module):
+    """
+    A linear layer whose weights and bias are generated for each row: y = W(h) x + b(h), W(h) = sum_k h_k A_k + A_0,
+    b(h) alike.
+
+    The weights are never materialised (see :func:`~sb3_hyper.hypernetworks.contraction.contract`).
+
+    :param n_factors: K + 1, the number of factors with the constant 1
+    :param n_inputs: width of x
+    :param n_outputs: width of y
+    :param gain: gain of the base layer's initialisation
+    :param initializer: how the A_k and A_0 start
+    """
+
+    def __init__(
+        self, n_factors: int, n_inputs: int, n_outputs: int, gain: float, initializer: HyperInitializer
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(th.zeros(n_factors, n_inputs, n_outputs))
+        self.bias = nn.Parameter(th.zeros(n_factors, n_outputs))
+        with th.no_grad():
+            initializer.fill(self.weight, self.bias, gain)
+
+    def forward(self, x: th.Tensor, factors: th.Tensor) -> th.Tensor:
+        """``(N, inputs), (N, K + 1) -> (N, outputs)``."""
+        return contract(factors, x, self.weight).addmm(factors, self.bias)
+
+    def generate(self, factors: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        """
+        The weights and biases themselves, for analysis.
+
+        :param factors: ``(N, K + 1)``
+        :return: weights ``(N, outputs, inputs)`` and biases ``(N, outputs)``
+        """
+        return th.einsum("nk,kio->noi", factors, self.weight), factors @ self.bias

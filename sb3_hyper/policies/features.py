@@ -1,0 +1,154 @@
+"""Features: what the encoder sees of a transition and what the base network sees of a state."""
+
+from collections.abc import Mapping
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space, preprocess_obs
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import nn
+
+from sb3_hyper.normalization import RunningNormalization
+
+Observation = th.Tensor | Mapping[str, th.Tensor]
+"""A plain observation, or one with a key for each of its parts."""
+
+TRIAL_KEYS = ("observation", "previous_action", "previous_reward", "new_episode")
+"""The keys by which a Dict observation is recognised as a trial's; ``previous_observation`` may join."""
+
+
+def is_trial_space(space: spaces.Space) -> bool:  # type: ignore[type-arg]
+    """Whether an observation space is a trial's (see :class:`~sb3_hyper.envs.RL2Observation`)."""
+    return isinstance(space, spaces.Dict) and all(key in space.spaces for key in TRIAL_KEYS)
+
+
+def state_space_of(space: spaces.Space) -> spaces.Space:  # type: ignore[type-arg]
+    """The space of the state alone: a trial's ``observation``, or the whole of a plain observation."""
+    return space["observation"] if isinstance(space, spaces.Dict) and is_trial_space(space) else space
+
+
+def _embedding(n_inputs: int, n_outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(n_inputs, n_outputs), nn.ReLU())
+
+
+class TransitionFeatures(nn.Module):
+    """
+    Linear + ReLU embeddings of a transition's parts, side by side (Beck et al. 2024, appendix).
+
+    The new_episode flag goes in with the state. A plain observation has a state and nothing else.
+
+    :param space: the observation space
+    :param state_dim: width of the state's features
+    :param state_embedding_dim: width of the embedding of the state, and of that of the previous state
+    :param action_embedding_dim: width of the embedding of the previous action
+    :param reward_embedding_dim: width of the embedding of the previous reward
+    """
+
+    def __init__(
+        self,
+        space: spaces.Space,  # type: ignore[type-arg]
+        state_dim: int,
+        state_embedding_dim: int,
+        action_embedding_dim: int,
+        reward_embedding_dim: int,
+    ) -> None:
+        super().__init__()
+        self.is_trial = is_trial_space(space)
+        self.has_previous_state = False
+        widths = [state_embedding_dim]
+        if isinstance(space, spaces.Dict) and self.is_trial:
+            widths += [action_embedding_dim, reward_embedding_dim]
+            self.embed_action = _embedding(spaces.flatdim(space["previous_action"]), action_embedding_dim)
+            self.embed_reward = _embedding(1, reward_embedding_dim)
+            if "previous_observation" in space.spaces:
+                self.has_previous_state = True
+                widths.append(state_embedding_dim)
+                self.embed_previous_state = _embedding(state_dim, state_embedding_dim)
+        self.embed_state = _embedding(state_dim + self.is_trial, state_embedding_dim)
+        self.output_dim = sum(widths)
+
+    def forward(self, obs: Observation, state: th.Tensor, previous_state: th.Tensor | None) -> th.Tensor:
+        """
+        Embed N transitions.
+
+        :param obs: the observation they come from, leading axis N
+        :param state: ``(N, state_dim)`` features of the state
+        :param previous_state: ``(N, state_dim)`` features of the previous state, where the observation has it
+        :return: ``(N, output_dim)``
+        """
+        if not self.is_trial or isinstance(obs, th.Tensor):
+            embedding: th.Tensor = self.embed_state(state)
+            return embedding
+        parts = [
+            self.embed_state(th.cat((state, obs["new_episode"].flatten(1)), dim=-1)),
+            self.embed_action(obs["previous_action"].flatten(1)),
+            self.embed_reward(obs["previous_reward"].flatten(1)),
+        ]
+        if previous_state is not None:
+            parts.append(self.embed_previous_state(previous_state))
+        return th.cat(parts, dim=-1)
+
+
+class Features(nn.Module):
+    """
+    Routes an observation: state features to the base network, transition features to the encoder.
+
+    :param space: the observation space
+    :param extractor: features extractor of the state
+    :param normalize_states: whether a flat state is normalised by running moments (see :meth:`update_normalization`)
+    :param normalize_images: whether images are divided by 255
+    :param state_dim: width of the base network's state embedding
+    :param transition_dims: widths of the encoder's embeddings of state, action and reward
+    """
+
+    def __init__(
+        self,
+        space: spaces.Space,  # type: ignore[type-arg]
+        extractor: BaseFeaturesExtractor,
+        normalize_states: bool,
+        normalize_images: bool,
+        state_dim: int,
+        transition_dims: tuple[int, int, int],
+    ) -> None:
+        super().__init__()
+        self.state_space = state_space_of(space)
+        self.is_trial = is_trial_space(space)
+        self.normalize_images = normalize_images
+        self.extractor = extractor
+        width = extractor.features_dim
+        is_flat = isinstance(self.state_space, spaces.Box) and not is_image_space(self.state_space)
+        self.normalization = RunningNormalization((width,)) if normalize_states and is_flat else None
+        self.transition = TransitionFeatures(space, width, *transition_dims)
+        self.embed_state = _embedding(width, state_dim)
+        self.state_dim = state_dim
+
+    def forward(self, obs: Observation) -> tuple[th.Tensor, th.Tensor]:
+        """
+        Features of N observations.
+
+        :param obs: observation with leading axis N
+        :return: state features ``(N, state_dim)`` and transition features ``(N, transition.output_dim)``
+        """
+        state = self._normalized(self._state_of(obs))
+        previous = None
+        if self.transition.has_previous_state and isinstance(obs, Mapping):
+            previous = self._normalized(self._extract(obs["previous_observation"]))
+        return self.embed_state(state), self.transition(obs, state, previous)
+
+    def update_normalization(self, obs: Observation) -> None:
+        """Take observations ``(N, …)`` into the running moments; nothing to do where states are not normalised."""
+        if self.normalization is not None:
+            with th.no_grad():
+                self.normalization.update(self._state_of(obs))
+
+    def _state_of(self, obs: Observation) -> th.Tensor:
+        return self._extract(obs["observation"] if self.is_trial and isinstance(obs, Mapping) else obs)
+
+    def _extract(self, state: Observation) -> th.Tensor:
+        features: th.Tensor = self.extractor(
+            preprocess_obs(state, self.state_space, normalize_images=self.normalize_images)  # type: ignore[arg-type]
+        )
+        return features
+
+    def _normalized(self, features: th.Tensor) -> th.Tensor:
+        return features if self.normalization is None else self.normalization(features)

@@ -1,0 +1,307 @@
+"""The policy: SB3's interface around the agent, in sb3-contrib's recurrent dialect and in HyperPPO's time-major one."""
+
+from collections.abc import Mapping, Sequence
+from functools import partialmethod
+from typing import Any, ClassVar
+
+import torch as th
+from gymnasium import spaces
+from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+from sb3_contrib.common.recurrent.type_aliases import RNNStates
+from stable_baselines3.common.distributions import (
+    DiagGaussianDistribution,
+    Distribution,
+    StateDependentNoiseDistribution,
+)
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.preprocessing import get_action_dim
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.type_aliases import Schedule
+from torch import nn
+
+from sb3_hyper.aggregators import Aggregator
+from sb3_hyper.policies.agent import Conditioning
+from sb3_hyper.policies.build import build_agent, default_extractor
+from sb3_hyper.policies.features import Observation, state_space_of
+from sb3_hyper.policies.recurrent_state import (
+    RecurrentStateShape,
+    pack_memory,
+    to_sequence_major,
+    to_time_major,
+    unpack_memory,
+)
+
+Preset = Mapping[str, Any]
+"""Keyword arguments of a policy."""
+
+
+class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
+    """
+    Actor and critic whose behaviour a latent conditions, the latent being encoded from the trial so far.
+
+    The named policies are this class with other defaults (:mod:`~sb3_hyper.policies.presets`). It works in HyperPPO and
+    in unmodified ``sb3_contrib.RecurrentPPO``. Trial observations (:class:`~sb3_hyper.envs.RL2Observation`) are routed
+    by key; a plain observation is both transition and state.
+
+    :param observation_space: observation space
+    :param action_space: action space
+    :param lr_schedule: learning rate schedule
+    :param size: named size of the base networks, "XS", "S", "M", "L", "XL" (the papers') or "XXL"
+    :param net_arch: hidden layers of the base networks instead of the named ones: a list, or ``dict(pi=[…], vf=[…])``
+    :param state_dim: width of the base networks' state embedding instead of the named one
+    :param encoder: "gru", "lstm" or "pointwise"
+    :param encoder_dim: width of an encoding
+    :param aggregator: name or class of an aggregator over the encodings, or None for the encoder alone
+    :param split: whether half of an encoding bypasses the aggregator
+    :param straight_through: whether the aggregator's gradient is that of a running sum (AMRL)
+    :param latent_dim: width of the latent
+    :param trunk_dims: widths of the tanh layers between latent and heads
+    :param conditioning: "hypernetwork", "film", "latent" (base networks see the latent only) or "state_and_latent"
+    :param initializer: initialisation of conditioned layers, for example "BiasHyperInit"
+    :param base_initializer: what the base layers would start with, "orthogonal", "normc" or "kaiming"
+    :param state_embedding_dim: width of the encoder's embedding of a state
+    :param action_embedding_dim: width of that of the previous action; None: 8 for discrete, 16 for continuous actions
+    :param reward_embedding_dim: width of that of the previous reward; None: likewise
+    :param normalize_states: whether HyperPPO keeps running moments of the states and normalises by them
+    :param activation_fn: activation of the base networks
+    :param use_sde: whether to use state-dependent exploration
+    :param log_std_init: initial log standard deviation of continuous actions
+    :param full_std: whether gSDE has (features x actions) parameters
+    :param use_expln: whether gSDE uses ``expln`` instead of ``exp``
+    :param squash_output: whether gSDE squashes actions by tanh
+    :param features_extractor_class: extractor of the state; None: by its space, flat, NatureCNN or combined
+    :param features_extractor_kwargs: its keyword arguments
+    :param normalize_images: whether images are divided by 255
+    :param optimizer_class: optimizer
+    :param optimizer_kwargs: its keyword arguments, without the learning rate
+    :raises ValueError: when a name is unknown or widths do not fit
+    """
+
+    preset: ClassVar[Preset] = {}
+    """Defaults of a named policy; explicit ``policy_kwargs`` win."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "preset" in cls.__dict__:
+            type.__setattr__(cls, "__init__", partialmethod(HyperActorCriticPolicy.__init__, **cls.preset))
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,  # type: ignore[type-arg]
+        action_space: spaces.Space,  # type: ignore[type-arg]
+        lr_schedule: Schedule,
+        size: str = "S",
+        net_arch: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+        state_dim: int | None = None,
+        encoder: str = "gru",
+        encoder_dim: int = 256,
+        aggregator: str | type[Aggregator] | None = None,
+        split: bool = True,
+        straight_through: bool = False,
+        latent_dim: int = 24,
+        trunk_dims: Sequence[int] = (25,),
+        conditioning: Conditioning = "hypernetwork",
+        initializer: str = "BiasHyperInit",
+        base_initializer: str = "orthogonal",
+        state_embedding_dim: int = 32,
+        action_embedding_dim: int | None = None,
+        reward_embedding_dim: int | None = None,
+        normalize_states: bool = True,
+        activation_fn: type[nn.Module] = nn.Tanh,
+        use_sde: bool = False,
+        log_std_init: float = 0.0,
+        full_std: bool = True,
+        use_expln: bool = False,
+        squash_output: bool = False,
+        features_extractor_class: type[BaseFeaturesExtractor] | None = None,
+        features_extractor_kwargs: dict[str, Any] | None = None,
+        normalize_images: bool = True,
+        optimizer_class: type[th.optim.Optimizer] = th.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        self.state_space = state_space_of(observation_space)
+        small = 8 if not isinstance(action_space, spaces.Box) else 16
+        self.agent_kwargs: dict[str, Any] = {
+            "size": size,
+            "net_arch": net_arch,
+            "state_dim": state_dim,
+            "encoder": encoder,
+            "encoder_dim": encoder_dim,
+            "aggregator": aggregator,
+            "split": split,
+            "straight_through": straight_through,
+            "latent_dim": latent_dim,
+            "trunk_dims": tuple(trunk_dims),
+            "conditioning": conditioning,
+            "initializer": initializer,
+            "base_initializer": base_initializer,
+            "state_embedding_dim": state_embedding_dim,
+            "action_embedding_dim": small if action_embedding_dim is None else action_embedding_dim,
+            "reward_embedding_dim": small if reward_embedding_dim is None else reward_embedding_dim,
+            "normalize_states": normalize_states,
+        }
+        if optimizer_kwargs is None and issubclass(optimizer_class, th.optim.Adam):
+            optimizer_kwargs = {"eps": 1e-5, "fused": True}
+        # RecurrentActorCriticPolicy's own constructor would build LSTMs: go past it.
+        ActorCriticPolicy.__init__(
+            self,
+            observation_space,
+            action_space,
+            lr_schedule,
+            net_arch=[],
+            activation_fn=activation_fn,
+            ortho_init=False,
+            use_sde=use_sde,
+            log_std_init=log_std_init,
+            full_std=full_std,
+            use_expln=use_expln,
+            squash_output=squash_output,
+            features_extractor_class=features_extractor_class or default_extractor(self.state_space),
+            features_extractor_kwargs=features_extractor_kwargs,
+            normalize_images=normalize_images,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
+        )
+
+    def make_features_extractor(self) -> BaseFeaturesExtractor:
+        """The extractor of the *state*, which is part of a trial's observation."""
+        return self.features_extractor_class(self.state_space, **self.features_extractor_kwargs)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        self.agent = build_agent(
+            self.observation_space,
+            self.action_space,
+            self.features_extractor,
+            self.normalize_images,
+            self.activation_fn,
+            **self.agent_kwargs,
+        )
+        if isinstance(self.action_dist, DiagGaussianDistribution):
+            self.log_std = nn.Parameter(th.full((get_action_dim(self.action_space),), float(self.log_std_init)))
+        elif isinstance(self.action_dist, StateDependentNoiseDistribution):
+            hidden_dim = self.agent.actor.hidden_dim
+            _, self.log_std = self.action_dist.proba_distribution_net(hidden_dim, hidden_dim, self.log_std_init)  # type: ignore[arg-type]
+        self.memory_dim = self.agent.encoder.state_dim
+        self.lstm_actor = RecurrentStateShape.of_memory(self.memory_dim)  # type: ignore[assignment]
+        self.lstm_hidden_state_shape = (self.lstm_actor.num_layers, 1, self.lstm_actor.hidden_size)
+        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        parameters = super()._get_constructor_parameters()
+        del parameters["ortho_init"]
+        return {**parameters, **self.agent_kwargs}
+
+    # --- time-major: what HyperPPO calls ---
+
+    def act(
+        self, obs: Observation, memory: th.Tensor, episode_starts: th.Tensor, deterministic: bool = False
+    ) -> tuple[th.Tensor, th.Tensor, th.Tensor, th.Tensor]:
+        """
+        One step of B environments.
+
+        :param obs: B observations
+        :param memory: ``(B, memory_dim)``
+        :param episode_starts: ``(B,)`` bool, whether a trial starts with this observation
+        :param deterministic: whether to take the likeliest actions
+        :return: actions ``(B, *action shape)``, values ``(B,)``, log-probabilities ``(B,)``, the next memory
+        """
+        state, factors, memory = self.agent.encode(obs, memory, episode_starts[None])
+        distribution = self._distribution(state, factors)
+        actions = distribution.get_actions(deterministic=deterministic)
+        log_prob = distribution.log_prob(actions)
+        return actions.view(-1, *self.action_space.shape or ()), self._values(state, factors), log_prob, memory
+
+    def evaluate_sequences(
+        self, obs: Observation, actions: th.Tensor, memory: th.Tensor, resets: th.Tensor
+    ) -> tuple[th.Tensor, th.Tensor, th.Tensor | None]:
+        """
+        Evaluate actions along sequences, in one pass.
+
+        :param obs: T * B observations, time-major
+        :param actions: ``(T * B, *action shape)``
+        :param memory: ``(B, memory_dim)`` memory before the first step
+        :param resets: ``(T, B)`` bool, whether a trial starts at this step
+        :return: values, log-probabilities and entropies (None where there is no closed form), ``(T * B,)`` each
+        """
+        state, factors, _ = self.agent.encode(obs, memory, resets)
+        distribution = self._distribution(state, factors)
+        return self._values(state, factors), distribution.log_prob(actions), distribution.entropy()
+
+    def evaluate_values(self, obs: Observation, memory: th.Tensor, resets: th.Tensor) -> th.Tensor:
+        """The critic along sequences; arguments as in :meth:`evaluate_sequences`. ``(T * B,)``."""
+        state, factors, _ = self.agent.encode(obs, memory, resets)
+        return self._values(state, factors)
+
+    def update_normalization(self, obs: Observation) -> None:
+        """Take N observations into the running moments of the states."""
+        self.agent.features.update_normalization(obs)
+
+    def _values(self, state: th.Tensor, factors: th.Tensor) -> th.Tensor:
+        values: th.Tensor = self.agent.critic(state, factors)[0]
+        return values.squeeze(-1)
+
+    def _distribution(self, state: th.Tensor, factors: th.Tensor) -> Distribution:
+        output, hidden = self.agent.actor(state, factors)
+        if isinstance(self.action_dist, StateDependentNoiseDistribution):
+            return self.action_dist.proba_distribution(output, self.log_std, hidden)
+        if isinstance(self.action_dist, DiagGaussianDistribution):
+            return self.action_dist.proba_distribution(output, self.log_std)
+        return self.action_dist.proba_distribution(output)
+
+    # --- sb3-contrib's flat, sequence-major order ---
+
+    def forward(  # type: ignore[override]
+        self, obs: Observation, lstm_states: RNNStates, episode_starts: th.Tensor, deterministic: bool = False
+    ) -> tuple[th.Tensor, th.Tensor, th.Tensor, RNNStates]:
+        """
+        One step of B environments, as sb3-contrib's RecurrentPPO collects it.
+
+        :param obs: B observations
+        :param lstm_states: packed memory
+        :param episode_starts: ``(B,)`` 1 where a trial starts
+        :param deterministic: whether to take the likeliest actions
+        :return: actions, values ``(B, 1)``, log-probabilities, the next packed memory
+        """
+        memory = unpack_memory(lstm_states.pi, self.memory_dim)
+        actions, values, log_prob, memory = self.act(obs, memory, episode_starts > 0, deterministic)
+        return actions, values[:, None], log_prob, pack_memory(memory, self.lstm_actor)  # type: ignore[arg-type]
+
+    def get_distribution(  # type: ignore[override]
+        self, obs: Observation, lstm_states: tuple[th.Tensor, ...], episode_starts: th.Tensor
+    ) -> tuple[Distribution, tuple[th.Tensor, ...]]:
+        """The action distribution for B observations, and the next packed memory; arguments as in :meth:`forward`."""
+        memory = unpack_memory(lstm_states, self.memory_dim)
+        state, factors, memory = self.agent.encode(obs, memory, episode_starts[None] > 0)
+        return self._distribution(state, factors), pack_memory(memory, self.lstm_actor).pi  # type: ignore[arg-type]
+
+    def predict_values(  # type: ignore[override]
+        self, obs: Observation, lstm_states: tuple[th.Tensor, ...], episode_starts: th.Tensor
+    ) -> th.Tensor:
+        """The critic's values ``(B, 1)`` for B observations; arguments as in :meth:`forward`."""
+        memory = unpack_memory(lstm_states, self.memory_dim)
+        return self.evaluate_values(obs, memory, episode_starts[None] > 0)[:, None]
+
+    def evaluate_actions(  # type: ignore[override]
+        self, obs: Observation, actions: th.Tensor, lstm_states: RNNStates, episode_starts: th.Tensor
+    ) -> tuple[th.Tensor, th.Tensor, th.Tensor | None]:
+        """
+        Evaluate actions along sequences, as sb3-contrib's RecurrentPPO asks for it.
+
+        :param obs: B * T observations, sequence after sequence
+        :param actions: ``(B * T, *action shape)``
+        :param lstm_states: packed memory before each sequence
+        :param episode_starts: ``(B * T,)`` 1 where a trial starts
+        :return: values ``(B * T, 1)``, log-probabilities and entropies ``(B * T,)``
+        """
+        memory = unpack_memory(lstm_states.pi, self.memory_dim)
+        n_sequences = len(memory)
+
+        def reorder(x: th.Tensor) -> th.Tensor:
+            return to_time_major(x, n_sequences).flatten(0, 1)
+
+        resets = to_time_major(episode_starts, n_sequences) > 0
+        time_major = {key: reorder(x) for key, x in obs.items()} if isinstance(obs, Mapping) else reorder(obs)
+        values, log_prob, entropy = self.evaluate_sequences(time_major, reorder(actions), memory, resets)
+        if entropy is not None:
+            entropy = to_sequence_major(entropy, n_sequences)
+        return to_sequence_major(values, n_sequences)[:, None], to_sequence_major(log_prob, n_sequences), entropy

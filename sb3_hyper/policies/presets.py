@@ -1,0 +1,151 @@
+"""The papers' methods by name: each is HyperActorCriticPolicy with other defaults."""
+
+from typing import ClassVar
+
+from sb3_hyper.policies.policies import HyperActorCriticPolicy, Preset
+
+
+class RNNPolicy(HyperActorCriticPolicy):
+    """RNN (RL2, Duan et al. 2016): base networks see the GRU's latent and nothing else."""
+
+    preset: ClassVar[Preset] = {"conditioning": "latent"}
+
+
+class RNNSPolicy(HyperActorCriticPolicy):
+    """RNN+S (Beck et al. 2023): base networks see the state beside the GRU's latent."""
+
+    preset: ClassVar[Preset] = {"conditioning": "state_and_latent"}
+
+
+class RNNHNPolicy(HyperActorCriticPolicy):
+    """RNN+HN (Beck et al. 2023): a hypernetwork writes the base networks from the GRU's latent."""
+
+    preset: ClassVar[Preset] = {"conditioning": "hypernetwork"}
+
+
+class RNNFiLMPolicy(HyperActorCriticPolicy):
+    """
+    RNN+FiLM (Perez et al. 2018; Beck et al. 2022): the GRU's latent scales and shifts the base networks' activations.
+    """
+
+    preset: ClassVar[Preset] = {"conditioning": "film"}
+
+
+class LSTMHNPolicy(HyperActorCriticPolicy):
+    """RNN+HN with an LSTM in the GRU's place."""
+
+    preset: ClassVar[Preset] = {"encoder": "lstm"}
+
+
+class SplAggerPolicy(HyperActorCriticPolicy):
+    """
+    SplAgger (Beck et al. 2024): half of the GRU's output is kept, the other half goes through a running max;
+    hypernetwork.
+    """
+
+    preset: ClassVar[Preset] = {"aggregator": "Max"}
+
+
+class SplAggerMeanPolicy(HyperActorCriticPolicy):
+    """SplAgger with the mean as its aggregator (ablation)."""
+
+    preset: ClassVar[Preset] = {"aggregator": "Mean"}
+
+
+class SplAggerMeanMaxPolicy(HyperActorCriticPolicy):
+    """SplAgger with half mean, half max (ablation)."""
+
+    preset: ClassVar[Preset] = {"aggregator": "MeanMax"}
+
+
+class SplAggerSoftmaxPolicy(HyperActorCriticPolicy):
+    """SplAgger with the soft maximum, its temperature starting at 0.1 (ablation)."""
+
+    preset: ClassVar[Preset] = {"aggregator": "Softmax"}
+
+
+class SplAggerWeightedMeanPolicy(HyperActorCriticPolicy):
+    """SplAgger with a mean under learned weights (ablation)."""
+
+    preset: ClassVar[Preset] = {"aggregator": "WeightedMean"}
+
+
+class SplAggerWeightedSoftmaxPolicy(HyperActorCriticPolicy):
+    """SplAgger with a mean under a softmax over time of learned logits (ablation)."""
+
+    preset: ClassVar[Preset] = {"aggregator": "WeightedSoftmax"}
+
+
+class SplAggerNoRNNPolicy(HyperActorCriticPolicy):
+    """SplAgger without recurrence: transitions are encoded one by one (ablation)."""
+
+    preset: ClassVar[Preset] = {"encoder": "pointwise", "aggregator": "Max"}
+
+
+class SplAggerNoSplitPolicy(HyperActorCriticPolicy):
+    """SplAgger without the split: the whole of the GRU's output is aggregated (ablation)."""
+
+    preset: ClassVar[Preset] = {"aggregator": "Max", "split": False}
+
+
+class AMRLPolicy(HyperActorCriticPolicy):
+    """
+    AMRL-Max (Beck et al. 2020), with the hypernetwork of the 2024 comparison; ``conditioning="latent"`` is the
+    original's.
+    """
+
+    preset: ClassVar[Preset] = {"aggregator": "Max", "straight_through": True}
+
+
+class AMRLNoRNNPolicy(HyperActorCriticPolicy):
+    """AMRL without recurrence (Beck et al. 2024, ablation)."""
+
+    preset: ClassVar[Preset] = {"encoder": "pointwise", "aggregator": "Max", "straight_through": True}
+
+
+class MaxPolicy(HyperActorCriticPolicy):
+    """Max: each transition alone is encoded, and all of it aggregated by a running max."""
+
+    preset: ClassVar[Preset] = {"encoder": "pointwise", "aggregator": "Max", "split": False}
+
+
+class MaxSTPolicy(HyperActorCriticPolicy):
+    """Max with the straight-through gradient."""
+
+    preset: ClassVar[Preset] = {"encoder": "pointwise", "aggregator": "Max", "split": False, "straight_through": True}
+
+
+class CNPPolicy(HyperActorCriticPolicy):
+    """CNP (Garnelo et al. 2018): each transition alone is encoded, and the mean taken."""
+
+    preset: ClassVar[Preset] = {"encoder": "pointwise", "aggregator": "Mean", "split": False}
+
+
+class SumPolicy(HyperActorCriticPolicy):
+    """Each transition alone is encoded, and the encodings summed."""
+
+    preset: ClassVar[Preset] = {"encoder": "pointwise", "aggregator": "Sum", "split": False}
+
+
+class WeightedMeanPolicy(HyperActorCriticPolicy):
+    """Each transition alone is encoded, and the mean taken under learned weights."""
+
+    preset: ClassVar[Preset] = {"encoder": "pointwise", "aggregator": "WeightedMean", "split": False}
+
+
+class SoftmaxPolicy(HyperActorCriticPolicy):
+    """Each transition alone is encoded, and the soft maximum taken."""
+
+    preset: ClassVar[Preset] = {"encoder": "pointwise", "aggregator": "Softmax", "split": False}
+
+
+POLICIES: dict[str, type[HyperActorCriticPolicy]] = {
+    policy.__name__: policy
+    for policy in (
+        HyperActorCriticPolicy, RNNPolicy, RNNSPolicy, RNNHNPolicy, RNNFiLMPolicy, LSTMHNPolicy,
+        SplAggerPolicy, SplAggerMeanPolicy, SplAggerMeanMaxPolicy, SplAggerSoftmaxPolicy, SplAggerWeightedMeanPolicy,
+        SplAggerWeightedSoftmaxPolicy, SplAggerNoRNNPolicy, SplAggerNoSplitPolicy, AMRLPolicy, AMRLNoRNNPolicy,
+        MaxPolicy, MaxSTPolicy, CNPPolicy, SumPolicy, WeightedMeanPolicy, SoftmaxPolicy,
+    )
+}  # fmt: skip
+"""The policies by the name that HyperPPO and the zoo's YAML use."""
