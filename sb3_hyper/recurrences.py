@@ -162,9 +162,10 @@ def running_softmax(x: th.Tensor, initial: th.Tensor, resets: th.Tensor) -> th.T
     with th.no_grad():
         start = th.where(empty, -th.inf, initial_max)
         largest = running_max(logit.detach(), start, resets, start=-th.inf)
-        decay = (th.cat((largest[:1], largest[:-1])) - largest).exp()
+        # Within a trial the exponents are <= 0; where a trial starts they could overflow, and are not used.
+        decay = (th.cat((largest[:1], largest[:-1])) - largest).clamp(max=0.0).exp()
     weight = (logit - largest).exp()
-    scale = th.where(empty, 0.0, initial_max - largest[0]).exp()
+    scale = th.where(empty, 0.0, initial_max - largest[0]).clamp(max=0.0).exp()
     sums = running_sum(
         th.cat((weight, weight * value), dim=-1),
         th.cat((initial_sum * scale, initial_weighted * scale), dim=-1),

@@ -226,30 +226,36 @@ class HyperPPO(RecurrentPPO):
         self._update_learning_rate(self.policy.optimizer)
         clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
         clip_range_vf = self.clip_range_vf and self.clip_range_vf(self._current_progress_remaining)  # type: ignore[operator]
-        batch_size = self.batch_size or self.n_steps * self.n_envs
         history: list[losses.Losses] = []
-        epoch_start = 0
-        for epoch in range(self.n_epochs):
-            epoch_start = len(history)
-            for minibatch in self.rollout_buffer.get(batch_size):
-                parts = self._losses(minibatch, clip_range, clip_range_vf)
-                history.append(losses.Losses(*(part.detach() for part in parts)))
-                if self.target_kl is not None and parts.approx_kl > 1.5 * self.target_kl:
-                    break
-                loss = parts.policy + self.ent_coef * parts.entropy + self.vf_coef * parts.value
-                self.policy.optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                th.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-                self.policy.optimizer.step()
-            else:
-                self._n_updates += 1
-                continue
+        epoch: list[losses.Losses] = []
+        for _ in range(self.n_epochs):
+            epoch = self._train_epoch(clip_range, clip_range_vf)
+            history += epoch
             self._n_updates += 1
-            if self.verbose >= 1:
-                print(f"Early stopping at step {epoch} due to reaching max kl: {parts.approx_kl:.2f}")
-            break
+            if self._moved_too_far(epoch[-1]):
+                break
         self.policy.update_normalization(self.rollout_buffer.flat_observations())
-        self._log_update(history, epoch_start, clip_range, clip_range_vf)
+        self._log_update(history, epoch, clip_range, clip_range_vf)
+
+    def _train_epoch(self, clip_range: float, clip_range_vf: float | None) -> list[losses.Losses]:
+        """One pass over the rollout; it ends early, without a step, when the policy has moved too far."""
+        history: list[losses.Losses] = []
+        for minibatch in self.rollout_buffer.get(self.batch_size or self.n_steps * self.n_envs):
+            parts = self._losses(minibatch, clip_range, clip_range_vf)
+            history.append(losses.Losses(*(part.detach() for part in parts)))
+            if self._moved_too_far(parts):
+                if self.verbose >= 1:
+                    print(f"Early stopping due to reaching max kl: {parts.approx_kl:.2f}")
+                break
+            loss = parts.policy + self.ent_coef * parts.entropy + self.vf_coef * parts.value
+            self.policy.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            th.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+            self.policy.optimizer.step()
+        return history
+
+    def _moved_too_far(self, parts: losses.Losses) -> bool:
+        return self.target_kl is not None and bool(parts.approx_kl > 1.5 * self.target_kl)
 
     def _losses(self, minibatch: SequenceMinibatch, clip_range: float, clip_range_vf: float | None) -> losses.Losses:
         values, log_prob, entropy = self.policy.evaluate_sequences(
@@ -266,16 +272,20 @@ class HyperPPO(RecurrentPPO):
         )
 
     def _log_update(
-        self, history: list[losses.Losses], epoch_start: int, clip_range: float, clip_range_vf: float | None
+        self,
+        history: list[losses.Losses],
+        last_epoch: list[losses.Losses],
+        clip_range: float,
+        clip_range_vf: float | None,
     ) -> None:
         buffer = self.rollout_buffer
         table = th.stack([th.stack(parts) for parts in history]).cpu().numpy()
-        means = losses.Losses(*table.mean(axis=0))
-        last = losses.Losses(*table[-1])
+        means, last = losses.Losses(*table.mean(axis=0)), losses.Losses(*table[-1])
+        approx_kl = losses.Losses(*table[-len(last_epoch) :].mean(axis=0)).approx_kl
         self.logger.record("train/entropy_loss", means.entropy)
         self.logger.record("train/policy_gradient_loss", means.policy)
         self.logger.record("train/value_loss", means.value)
-        self.logger.record("train/approx_kl", losses.Losses(*table[epoch_start:].mean(axis=0)).approx_kl)
+        self.logger.record("train/approx_kl", approx_kl)
         self.logger.record("train/clip_fraction", means.clip_fraction)
         self.logger.record("train/loss", last.policy + self.ent_coef * last.entropy + self.vf_coef * last.value)
         explained = explained_variance(buffer.values.flatten().cpu().numpy(), buffer.returns.flatten().cpu().numpy())

@@ -26,12 +26,12 @@ def contract_reference(h: th.Tensor, x: th.Tensor, weight: th.Tensor) -> th.Tens
 
 
 class _OuterProductContraction(th.autograd.Function):
-    """y = (h outer x) A, chunk by chunk; the outer products are made again for the gradient."""
+    """y = (x outer h) A, chunk by chunk; the outer products are made again for the gradient."""
 
     @staticmethod
     def forward(ctx: Any, h: th.Tensor, x: th.Tensor, weight: th.Tensor) -> th.Tensor:
         ctx.save_for_backward(h, x, weight)
-        matrix = weight.flatten(0, 1)
+        matrix = _stacked(weight)
         output = x.new_empty(len(x), weight.shape[2])
         outer = _buffer(h, x)
         for rows in _chunks(h, x):
@@ -42,21 +42,26 @@ class _OuterProductContraction(th.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: th.Tensor) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
         h, x, weight = ctx.saved_tensors
-        matrix, grad = weight.flatten(0, 1), grad_outputs[0].contiguous()
+        matrix, grad = _stacked(weight), grad_outputs[0].contiguous()
         grad_h, grad_x, grad_matrix = th.empty_like(h), th.empty_like(x), th.zeros_like(matrix)
         outer, grad_outer = _buffer(h, x), _buffer(h, x)
         for rows in _chunks(h, x):
             size = len(h[rows])
             grad_matrix.addmm_(_outer_product(h[rows], x[rows], outer).t(), grad[rows])
-            # (n, O) (O, K I) -> (n, K, I)
-            product = th.mm(grad[rows], matrix.t(), out=grad_outer[:size].flatten(1)).view(size, h.shape[1], x.shape[1])
-            th.bmm(product, x[rows, :, None], out=grad_h[rows, :, None])
-            th.bmm(h[rows, None], product, out=grad_x[rows, None])
-        return grad_h, grad_x, grad_matrix.view_as(weight)
+            # (n, O) (O, I K) -> (n, I, K)
+            product = th.mm(grad[rows], matrix.t(), out=grad_outer[:size].flatten(1)).view(size, x.shape[1], h.shape[1])
+            th.bmm(x[rows, None], product, out=grad_h[rows, None])
+            th.bmm(product, h[rows, :, None], out=grad_x[rows, :, None])
+        return grad_h, grad_x, th.unflatten(grad_matrix, 0, (x.shape[1], h.shape[1])).transpose(0, 1)
+
+
+def _stacked(weight: th.Tensor) -> th.Tensor:
+    """``(K, I, O) -> (I K, O)``; a view of weights that lie in memory inputs first."""
+    return weight.transpose(0, 1).flatten(0, 1)
 
 
 def _buffer(h: th.Tensor, x: th.Tensor) -> th.Tensor:
-    return x.new_empty(_chunk_rows(h, x), h.shape[1], x.shape[1])
+    return x.new_empty(_chunk_rows(h, x), x.shape[1], h.shape[1])
 
 
 def _chunk_rows(h: th.Tensor, x: th.Tensor) -> int:
@@ -70,8 +75,8 @@ def _chunks(h: th.Tensor, x: th.Tensor) -> list[slice]:
 
 
 def _outer_product(h: th.Tensor, x: th.Tensor, buffer: th.Tensor) -> th.Tensor:
-    """``(n, K), (n, I) -> (n, K I)``."""
-    return th.mul(h[:, :, None], x[:, None, :], out=buffer[: len(h)]).flatten(1)
+    """``(n, K), (n, I) -> (n, I K)``."""
+    return th.mul(x[:, :, None], h[:, None, :], out=buffer[: len(h)]).flatten(1)
 
 
 def _contract_by_outputs(h: th.Tensor, x: th.Tensor, weight: th.Tensor) -> th.Tensor:

@@ -57,14 +57,15 @@ class GeneratedLinear(nn.Module):
         self, n_factors: int, n_inputs: int, n_outputs: int, gain: float, initializer: HyperInitializer
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(th.zeros(n_factors, n_inputs, n_outputs))
+        # Inputs first, so that both orders of the contraction see one matrix in it without a copy.
+        self.weight = nn.Parameter(th.zeros(n_inputs, n_factors, n_outputs))
         self.bias = nn.Parameter(th.zeros(n_factors, n_outputs))
         with th.no_grad():
-            initializer.fill(self.weight, self.bias, gain)
+            initializer.fill(self.weight.transpose(0, 1), self.bias, gain)
 
     def forward(self, x: th.Tensor, factors: th.Tensor) -> th.Tensor:
         """``(N, inputs), (N, K + 1) -> (N, outputs)``."""
-        return contract(factors, x, self.weight).addmm(factors, self.bias)
+        return contract(factors, x, self.weight.transpose(0, 1)).addmm(factors, self.bias)
 
     def generate(self, factors: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         """
@@ -73,4 +74,4 @@ class GeneratedLinear(nn.Module):
         :param factors: ``(N, K + 1)``
         :return: weights ``(N, outputs, inputs)`` and biases ``(N, outputs)``
         """
-        return th.einsum("nk,kio->noi", factors, self.weight), factors @ self.bias
+        return th.einsum("nk,iko->noi", factors, self.weight), factors @ self.bias

@@ -180,7 +180,7 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
             self.log_std = nn.Parameter(th.full((get_action_dim(self.action_space),), float(self.log_std_init)))
         elif isinstance(self.action_dist, StateDependentNoiseDistribution):
             hidden_dim = self.agent.actor.hidden_dim
-            _, self.log_std = self.action_dist.proba_distribution_net(hidden_dim, hidden_dim, self.log_std_init)  # type: ignore[arg-type]
+            _, self.log_std = self.action_dist.proba_distribution_net(hidden_dim, self.log_std_init, hidden_dim)
         self.memory_dim = self.agent.encoder.state_dim
         self.lstm_actor = RecurrentStateShape.of_memory(self.memory_dim)  # type: ignore[assignment]
         self.lstm_hidden_state_shape = (self.lstm_actor.num_layers, 1, self.lstm_actor.hidden_size)
@@ -223,6 +223,9 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
         :param resets: ``(T, B)`` bool, whether a trial starts at this step
         :return: values, log-probabilities and entropies (None where there is no closed form), ``(T * B,)`` each
         """
+        if isinstance(self.action_space, spaces.Box):
+            # Distributions know actions as vectors: (T * B, *action shape) -> (T * B, A)
+            actions = actions.flatten(1)
         state, factors, _ = self.agent.encode(obs, memory, resets)
         distribution = self._distribution(state, factors)
         return self._values(state, factors), distribution.log_prob(actions), distribution.entropy()

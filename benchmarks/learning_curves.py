@@ -1,0 +1,84 @@
+"""
+Learning curves of RL-Zoo runs: mean trial return against frames, one line for each policy, over its seeds.
+
+    python benchmarks/learning_curves.py --env TMazeLS-v0 -f logs --best 16 --output docs/images/t_maze_ls_learning.png
+"""
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import yaml
+from matplotlib.figure import Figure
+from stable_baselines3.common.monitor import load_results
+
+N_BINS = 40
+
+
+def read_curve(run: Path, bins: np.ndarray) -> np.ndarray:
+    """
+    Mean return of the trials that end in each bin of frames.
+
+    :param run: folder of a run, with its monitor files
+    :param bins: ``(N_BINS + 1,)`` edges in frames
+    :return: ``(N_BINS,)``, NaN where no trial ended
+    """
+    trials = load_results(str(run)).sort_values("t")
+    index = np.digitize(trials["l"].cumsum(), bins) - 1
+    returns = trials["r"].to_numpy()
+    return np.array([returns[index == i].mean() if (index == i).any() else np.nan for i in range(N_BINS)])
+
+
+def runs_by_policy(folder: Path, env: str) -> dict[str, list[Path]]:
+    """Run folders of an environment, grouped by the policy that their ``config.yml`` names."""
+    groups: dict[str, list[Path]] = defaultdict(list)
+    for config in sorted(folder.glob(f"hyper_ppo/{env}_*/{env}/config.yml")):
+        # RL-Zoo writes an OrderedDict; only the policy's name is wanted.
+        settings = dict(yaml.load(config.read_text(), Loader=yaml.UnsafeLoader))
+        groups[settings["policy"]].append(config.parents[1])
+    if not groups:
+        raise SystemExit(
+            f"No hyper_ppo runs of {env} in {folder}. Train some first: python -m rl_zoo3.train --algo hyper_ppo"
+        )
+    return groups
+
+
+def draw(groups: dict[str, list[Path]], env: str, frames: float, best: float | None) -> Figure:
+    """One line and band (mean, smallest and largest seed) for each policy."""
+    bins = np.linspace(0, frames, N_BINS + 1)
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for policy, runs in sorted(groups.items(), reverse=True):
+        curves = np.stack([read_curve(run, bins) for run in runs])
+        centers = (bins[1:] + bins[:-1]) / 2e6
+        n_seeds = f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
+        (line,) = axes.plot(centers, curves.mean(axis=0), label=f"{policy.removesuffix('Policy')} ({n_seeds})", lw=2)
+        axes.fill_between(centers, curves.min(axis=0), curves.max(axis=0), color=line.get_color(), alpha=0.2, lw=0)
+    if best is not None:
+        axes.axhline(best, color="0.4", ls="--", lw=1)
+        axes.annotate(
+            "best possible", (0.0, best), xytext=(4, -12), textcoords="offset points", color="0.4", fontsize=9
+        )
+    axes.set(xlabel="million frames", ylabel="mean trial return while exploring", title=f"{env}: learning to remember")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="center right")
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Learning curves of RL-Zoo runs")
+    parser.add_argument("--env", required=True, help="environment ID")
+    parser.add_argument("-f", "--folder", type=Path, default=Path("logs"), help="log folder")
+    parser.add_argument("--frames", type=float, default=1e6, help="right end of the frames' axis")
+    parser.add_argument("--best", type=float, default=None, help="best possible return")
+    parser.add_argument("--output", type=Path, required=True, help="PNG to write")
+    arguments = parser.parse_args()
+    groups = runs_by_policy(arguments.folder, arguments.env)
+    draw(groups, arguments.env, arguments.frames, arguments.best).savefig(arguments.output, dpi=150)
+    print(f"Wrote {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()

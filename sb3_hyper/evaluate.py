@@ -1,0 +1,210 @@
+"""``python -m sb3_hyper.evaluate``: play trials with a trained agent, print its adaptation and draw it."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import torch as th
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.type_aliases import PolicyPredictor
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+from sb3_hyper.adaptation import AdaptationResult
+from sb3_hyper.envs import register_environments
+from sb3_hyper.envs.vec_env import batched_vec_env
+from sb3_hyper.evaluation import BASELINES, MOST_ENVS, evaluate_adaptation
+from sb3_hyper.saved_runs import ALGORITHMS, SavedRun, env_kwargs_of, find_run, load_model
+
+OUTPUT_NAME = "adaptation_curve"
+
+
+class StoreKeywords(argparse.Action):
+    """Reads ``key:value`` pairs; values are Python literals, or else strings."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Parse the pairs into a dict."""
+        pairs = [pair.partition(":") for pair in values]
+        if not all(colon for _, colon, _ in pairs):
+            parser.error(f"{option_string} wants key:value pairs such as corridor_length:20, got {' '.join(values)}")
+        setattr(namespace, self.dest, {key: _literal(value) for key, _, value in pairs})
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line; options that RL-Zoo has too are called as they are there."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sb3_hyper.evaluate",
+        description="Evaluate an agent over whole trials and draw its adaptation curve.",
+    )
+    parser.add_argument("--env", help="environment ID", required=True)
+    parser.add_argument("--algo", help="RL algorithm", default="hyper_ppo", choices=list(ALGORITHMS))
+    agent = parser.add_mutually_exclusive_group()
+    agent.add_argument("-f", "--folder", help="log folder of RL-Zoo", type=Path, default=Path("logs"))
+    agent.add_argument("--model", help="a saved model, instead of a run in the log folder", type=Path)
+    agent.add_argument("--baseline", help="an untrained agent", choices=list(BASELINES))
+    parser.add_argument("--exp-id", help="number of the run (0: the latest, -1: no run folder)", default=0, type=int)
+    parser.add_argument("--load-best", help="load the best model instead of the last", action="store_true")
+    parser.add_argument("--n-trials", help="number of trials", default=200, type=int)
+    parser.add_argument("--n-envs", help="trials that run side by side (default: up to 100)", type=int)
+    parser.add_argument("--seed", help="random generator seed", default=0, type=int)
+    parser.add_argument("--stochastic", help="sample actions instead of taking the likeliest", action="store_true")
+    parser.add_argument("--device", help="PyTorch device (cpu, cuda, ...)", default="auto")
+    parser.add_argument("--num-threads", help="number of threads for PyTorch (-1: its default)", default=-1, type=int)
+    parser.add_argument("--split", help="which tasks, where the environment divides them", choices=["train", "test"])
+    parser.add_argument(
+        "--env-kwargs", help="arguments of the environment, key:value ...", nargs="+", action=StoreKeywords, default={}
+    )
+    parser.add_argument("--gym-packages", help="modules to import, which register environments", nargs="+", default=[])
+    parser.add_argument(
+        "-o", "--output", help="where to write (default: the run's folder, else the working folder)", type=Path
+    )
+    return parser
+
+
+class Setting(NamedTuple):
+    """
+    All that an evaluation needs.
+
+    :param model: the agent
+    :param env: its environments
+    :param output: where results go
+    """
+
+    model: PolicyPredictor
+    env: VecEnv
+    output: Path
+
+
+def prepare(options: argparse.Namespace) -> Setting:
+    """
+    Find or load everything that the command line names.
+
+    :param options: what :func:`make_parser` parsed
+    :return: agent, environments and the output folder
+    :raises OSError: when something is missing on the disk
+    :raises ValueError: when an option is out of range, or the model cannot be read
+    :raises TypeError: when the environment does not know an argument
+    """
+    for module in options.gym_packages:
+        importlib.import_module(module)
+    register_environments()
+    _check_options(options)
+    if options.baseline is not None:
+        env = make_env(options, None)
+        return Setting(BASELINES[options.baseline](env.action_space, options.seed), env, options.output or Path())
+    run = None
+    if options.model is None:
+        run = find_run(options.folder, options.algo, options.env, options.exp_id, options.load_best)
+    path = options.model if run is None else run.model
+    print(f"Loading {path}")
+    model = load_model(options.algo, path, options.device)
+    return Setting(model, make_env(options, run), options.output or (Path() if run is None else run.folder))
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    for name in ("n_trials", "n_envs"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} {value}: wanted at least 1.")
+    # "module:Env-v0" is imported by gymnasium.make.
+    if ":" not in options.env and options.env not in gym.registry:
+        nearest = get_close_matches(options.env, gym.registry, n=1)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise ValueError(
+            f"There is no environment {options.env!r}.{hint} Others are registered by importing --gym-packages."
+        )
+
+
+def make_env(options: argparse.Namespace, run: SavedRun | None) -> VecEnv:
+    """
+    Build the environments as the run had them, with normalisation statistics frozen.
+
+    :param options: what :func:`make_parser` parsed
+    :param run: the run; None if there is none
+    :return: the environments
+    """
+    env_kwargs = {**(env_kwargs_of(run) if run else {}), **options.env_kwargs}
+    if options.split is not None:
+        env_kwargs["split"] = options.split
+    n_envs = options.n_envs or min(options.n_trials, MOST_ENVS)
+    env = make_vec_env(options.env, n_envs, options.seed, env_kwargs=env_kwargs, vec_env_cls=batched_vec_env)  # type: ignore[arg-type]
+    statistics = run.parameters / "vecnormalize.pkl" if run else None
+    if statistics is not None and statistics.is_file():
+        normalized = VecNormalize.load(str(statistics), env)
+        normalized.training = normalized.norm_reward = False
+        env = normalized
+    return env
+
+
+def write(result: AdaptationResult, folder: Path) -> None:
+    """
+    Write ``adaptation_curve.json``, and ``adaptation_curve.png`` where matplotlib is installed.
+
+    :param result: what was found
+    :param folder: where to, made if need be
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{OUTPUT_NAME}.json").write_text(result.to_json() + "\n")
+    print(f"\nSaved {folder / OUTPUT_NAME}.json")
+    try:
+        from sb3_hyper.plotting import save_adaptation_curve
+    except ModuleNotFoundError as error:
+        print(f'No figure was drawn: {error.name} is missing (pip install "sb3-hyper[plots]").', file=sys.stderr)
+        return
+    save_adaptation_curve(folder / f"{OUTPUT_NAME}.png", result)
+    print(f"Saved {folder / OUTPUT_NAME}.png")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Evaluate what the command line says.
+
+    :param arguments: the command line; None: this process's
+    :return: exit status: 0, or 1 where something that the user gave was wrong
+    """
+    options = make_parser().parse_args(arguments)
+    if options.num_threads > 0:
+        th.set_num_threads(options.num_threads)
+    try:
+        model, env, output = prepare(options)
+    except (OSError, ValueError, TypeError, ImportError, gym.error.Error) as error:
+        return _fail(error)
+    deterministic = options.baseline is None and not options.stochastic
+    try:
+        result = evaluate_adaptation(model, env, options.n_trials, deterministic, options.seed)
+        print(f"\n{result.table()}")
+        write(result, output)
+    except (OSError, ValueError) as error:
+        return _fail(error)
+    finally:
+        env.close()
+    return 0
+
+
+def _fail(error: Exception) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""What holds for every encoder: a whole sequence at once is the same as one step after the other."""
+
+import pytest
+import torch as th
+
+from sb3_hyper.encoders import make_encoder
+
+N_SEQUENCES = 4
+
+
+def step_by_step(encoder, x, memory, resets):
+    encodings = []
+    for t in range(len(x)):
+        start = th.where(resets[t, :, None], 0.0, memory)
+        encoding, memory = encoder(x[t : t + 1], start, th.zeros_like(resets[:1]))
+        encodings.append(encoding)
+    return th.cat(encodings), memory
+
+
+def with_gradients(encoder, run, x, memory, resets):
+    encodings, last = run(x, memory, resets)
+    projection = th.randn(encodings.shape, dtype=x.dtype, generator=th.Generator().manual_seed(1))
+    leaves = [leaf for leaf in (x, memory, *encoder.parameters()) if leaf.numel()]
+    gradients = th.autograd.grad((encodings * projection).sum(), leaves)
+    return encodings, last, *gradients
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 13])
+def test_a_sequence_equals_its_steps(encoder, sequences, n_steps):
+    inputs = sequences(n_steps)
+    fast = with_gradients(encoder, encoder, *inputs)
+    slow = with_gradients(encoder, lambda *inputs: step_by_step(encoder, *inputs), *inputs)
+    assert fast[0].shape == (n_steps, N_SEQUENCES, encoder.output_dim)
+    assert fast[1].shape == (N_SEQUENCES, encoder.state_dim)
+    th.testing.assert_close(fast, slow)
+
+
+def test_two_chunks_equal_one(encoder, sequences):
+    x, memory, resets = sequences(9)
+    whole = with_gradients(encoder, encoder, x, memory, resets)
+    for cut in (1, 4, 8):
+
+        def in_chunks(x, memory, resets, cut=cut):
+            first, memory = encoder(x[:cut], memory, resets[:cut])
+            second, memory = encoder(x[cut:], memory, resets[cut:])
+            return th.cat((first, second)), memory
+
+        th.testing.assert_close(with_gradients(encoder, in_chunks, x, memory, resets), whole)
+
+
+def test_zeros_are_the_memory_of_an_empty_trial(encoder, sequences):
+    x, memory, resets = sequences(6)
+    resets[0] = True
+    after_reset = encoder(x, memory, resets)
+    resets[0] = False
+    empty = encoder.initial_state(N_SEQUENCES)
+    assert th.equal(empty, th.zeros(N_SEQUENCES, encoder.state_dim))
+    th.testing.assert_close(encoder(x, empty.double(), resets), after_reset)
+
+
+def test_nothing_crosses_the_start_of_a_trial(encoder, sequences):
+    x, memory, resets = sequences(7)
+    resets[:] = False
+    resets[4] = True
+    encodings, last = encoder(x, memory, resets)
+    leaves = [leaf for leaf in (x, memory) if leaf.numel()]
+    gradient, *memory_gradient = th.autograd.grad(encodings[4:].square().sum(), leaves)
+    assert th.count_nonzero(gradient[:4]) == 0
+    assert th.count_nonzero(gradient[4:]) > 0
+    assert all(th.count_nonzero(g) == 0 for g in memory_gradient)
+    other = th.cat((5 * th.randn_like(x[:4]), x[4:]))
+    other_encodings, other_last = encoder(other, memory + 1.0, resets)
+    assert th.equal(other_encodings[4:], encodings[4:])
+    assert th.equal(other_last, last)
+
+
+def test_encoders_are_causal(encoder, sequences):
+    x, memory, resets = sequences(7)
+    other = th.cat((x[:4], th.randn_like(x[4:])))
+    th.testing.assert_close(encoder(other, memory, resets)[0][:4], encoder(x, memory, resets)[0][:4])
+
+
+def test_unknown_encoder_proposes_the_nearest():
+    with pytest.raises(ValueError, match="Unknown encoder 'lstmm'.*Did you mean 'lstm'"):
+        make_encoder("lstmm", 3, 8)
+
+
+@pytest.mark.parametrize(("input_dim", "output_dim"), [(0, 8), (3, 0)])
+@pytest.mark.parametrize("name", ["gru", "lstm", "pointwise"])
+def test_widths_below_one_are_refused(name, input_dim, output_dim):
+    with pytest.raises(ValueError, match=f"input_dim={input_dim} and output_dim={output_dim}, wanted at least 1"):
+        make_encoder(name, input_dim, output_dim)

@@ -1,0 +1,80 @@
+"""NaN and infinity stop the training before anything is trained on them."""
+
+import numpy as np
+import pytest
+import torch as th
+
+
+def check_nothing_was_trained(model, n_steps, message):
+    before = [p.detach().clone() for p in model.policy.parameters()]
+    with pytest.raises(ValueError, match=message):
+        model.learn(n_steps)
+    assert all(th.equal(*pair) for pair in zip(model.policy.parameters(), before, strict=True))
+
+
+def bad_at(step, bad):
+    """An observation filter that spoils one number of the n-th observation that an environment makes."""
+
+    def observe(observation, n_steps):
+        return np.where([True, False, False], np.float32(bad), observation) if n_steps == step else observation
+
+    return observe
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("step", [1, 2, 5, 6])
+def test_observation(make_envs, make_model, bad, step):
+    """Wherever it appears, the rollout's last observation included; one environment has no other to hide it."""
+    env = make_envs(1, trial=False, observe=bad_at(step, bad), end_probability=0.0)
+    model = make_model(env=env, n_steps=5, batch_size=5)
+    check_nothing_was_trained(model, 10, "The observation holds NaN or infinity in environment 0")
+
+
+@pytest.mark.parametrize("bad", [np.nan, -np.inf])
+def test_reward(make_envs, make_model, bad):
+    env = make_envs()
+    step_wait, n_steps = env.step_wait, []
+
+    def spoilt():
+        obs, rewards, dones, infos = step_wait()
+        n_steps.append(1)
+        rewards[1:] = bad if len(n_steps) == 4 else rewards[1:]
+        return obs, rewards, dones, infos
+
+    env.step_wait = spoilt
+    check_nothing_was_trained(make_model(env=env), 36, "The reward holds NaN or infinity in environment 1, 2 after 12 steps")
+
+
+def test_part_of_a_trial_is_named(make_envs, make_model):
+    env = make_envs()
+    step_wait = env.step_wait
+
+    def spoilt():
+        obs, *rest = step_wait()
+        obs["previous_reward"][2] = np.nan
+        return obs, *rest
+
+    env.step_wait = spoilt
+    check_nothing_was_trained(make_model(env=env), 36, "'previous_reward' holds NaN or infinity in environment 2")
+
+
+def test_last_observation_of_a_trial_that_a_time_limit_ended(make_envs, make_model):
+    """It is asked for its value only."""
+    env = make_envs()
+    step_wait = env.step_wait
+
+    def spoilt():
+        obs, rewards, dones, infos = step_wait()
+        for info in infos:
+            if info["TimeLimit.truncated"]:
+                info["terminal_observation"]["observation"][:] = np.nan
+        return obs, rewards, dones, infos
+
+    env.step_wait = spoilt
+    check_nothing_was_trained(make_model(env=env), 36, "NaN or infinity")
+
+
+def test_large_numbers_are_no_infinity(make_envs, make_model):
+    """Their sum overflows, they do not."""
+    env = make_envs(trial=False, observe=lambda observation, _: np.full_like(observation, 3e38))
+    make_model(env=env).learn(36)

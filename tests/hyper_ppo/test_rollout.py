@@ -1,0 +1,222 @@
+"""What a rollout holds."""
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from sb3_contrib.common.recurrent.type_aliases import RNNStates
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_hyper.envs import TMazeLS, TrialVecEnv
+from sb3_hyper.hyper_ppo.collection import as_env_actions, bootstrap_time_limits
+from sb3_hyper.hyper_ppo.rollout_buffer import SequenceRolloutBuffer
+
+POLICIES = ["RNNPolicy", "RNNHNPolicy", "RNNFiLMPolicy", "LSTMHNPolicy", "SplAggerPolicy", "AMRLPolicy", "SoftmaxPolicy"]
+
+
+def evaluated(model, batch):
+    with th.no_grad():
+        return model.policy.evaluate_sequences(batch.observations, batch.actions, batch.memory, batch.resets)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize(("batch_size", "bptt_length"), [(36, None), (12, 4), (36, 3), (6, None), (36, 1)])
+def test_evaluating_a_rollout_gives_what_acting_gave(make_model, collect, policy, batch_size, bptt_length):
+    model = make_model(policy, batch_size=batch_size, bptt_length=bptt_length)
+    for _ in range(2):
+        buffer = collect(model)
+        assert 0 < buffer.episode_starts[1:].sum() < buffer.episode_starts[1:].numel()
+        for batch in buffer.get(batch_size):
+            values, log_prob, _ = evaluated(model, batch)
+            th.testing.assert_close(values, batch.old_values, rtol=1e-5, atol=1e-5)
+            th.testing.assert_close(log_prob, batch.old_log_prob, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "action_space", [spaces.MultiDiscrete([3, 2]), spaces.MultiBinary(3), spaces.Box(-1, 1, (2,)), spaces.Box(-1, 1, (2, 3))]
+)
+@pytest.mark.parametrize("trial", [True, False])
+def test_every_action_space(make_envs, make_model, collect, action_space, trial):
+    model = make_model(env=make_envs(trial=trial, action_space=action_space))
+    (batch,) = collect(model).get(36)
+    values, log_prob, entropy = evaluated(model, batch)
+    th.testing.assert_close(values, batch.old_values, rtol=1e-5, atol=1e-5)
+    th.testing.assert_close(log_prob, batch.old_log_prob, rtol=1e-5, atol=1e-5)
+    assert log_prob.shape == entropy.shape == (36,)
+    model.learn(36)
+
+
+@pytest.mark.parametrize("squash_output", [True, False])
+def test_state_dependent_exploration(make_envs, make_model, collect, squash_output):
+    model = make_model(
+        env=make_envs(action_space=spaces.Box(-2, 5, (2,))),
+        policy_kwargs={"squash_output": squash_output},
+        use_sde=True,
+        sde_sample_freq=4,
+    )
+    (batch,) = collect(model).get(36)
+    _, log_prob, entropy = evaluated(model, batch)
+    assert (entropy is None) == squash_output
+    th.testing.assert_close(log_prob, batch.old_log_prob, rtol=1e-3, atol=1e-3)
+    model.learn(72)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_memory_is_carried_from_one_rollout_to_the_next(make_model, collect, policy):
+    """Two rollouts are one sequence of twice the length."""
+    model = make_model(policy)
+    rollouts = []
+    for _ in range(2):
+        buffer = collect(model)
+        rollouts.append([x.clone() for x in (*buffer.observations.values(), buffer.actions, buffer.episode_starts, buffer.values)])
+    assert not rollouts[1][-2][0].all()
+    *observations, actions, starts, values = (th.cat(parts) for parts in zip(*rollouts, strict=True))
+    observations = {key: x.flatten(0, 1) for key, x in zip(buffer.observations, observations, strict=True)}
+    memory = th.zeros(3, model.policy.memory_dim)
+    with th.no_grad():
+        expected = model.policy.evaluate_sequences(observations, actions.flatten(0, 1), memory, starts)[0]
+    th.testing.assert_close(values, expected.view_as(values), rtol=1e-5, atol=1e-5)
+
+
+def test_a_rollout_that_a_callback_stops_leaves_memory_and_observation_in_step(make_model):
+    model = make_model()
+    model.learn(36, callback=lambda local, _: local["n_steps"] < 7)
+    buffer, n_steps = model.rollout_buffer, model.rollout_buffer.pos
+    observations = {key: x[:n_steps].flatten(0, 1) for key, x in buffer.observations.items()}
+    with th.no_grad():
+        memory = model.policy.agent.encode(observations, th.zeros_like(model._last_memory), buffer.episode_starts[:n_steps])[2]
+    th.testing.assert_close(model._last_memory, memory)
+
+
+def make_buffer(n_steps, n_envs, length=None, **kwargs):
+    space = spaces.Box(-1, 1, (1,))
+    settings = {"memory_dim": 2, "gamma": 0.9, "gae_lambda": 0.8, "device": th.device("cpu"), **kwargs}
+    return SequenceRolloutBuffer(n_steps, n_envs, length or n_steps, **settings, observation_space=space, action_space=space)
+
+
+@pytest.mark.parametrize(("n_steps", "n_envs"), [(1, 1), (2, 3), (25, 4)])
+@pytest.mark.parametrize(("gamma", "gae_lambda"), [(0.9, 0.8), (1.0, 1.0), (0.5, 0.0)])
+def test_advantages_are_those_of_sb3(n_steps, n_envs, gamma, gae_lambda):
+    space, rng = spaces.Box(-1, 1, (1,)), np.random.default_rng(0)
+    theirs = RolloutBuffer(n_steps, space, space, "cpu", gae_lambda, gamma, n_envs)
+    ours = make_buffer(n_steps, n_envs, gamma=gamma, gae_lambda=gae_lambda)
+    zeros = np.zeros((n_envs, 1))
+    for _ in range(n_steps):
+        rewards, values, log_probs = rng.normal(size=(3, n_envs)).astype(np.float32)
+        starts = rng.random(n_envs) < 0.3
+        tensors = [th.as_tensor(x) for x in (rewards, starts, values, log_probs)]
+        theirs.add(zeros, zeros, rewards, starts, *tensors[2:])
+        ours.add(th.zeros(n_envs, 1), *tensors, th.zeros(n_envs, 2))
+    last_values, dones = th.randn(n_envs), rng.random(n_envs) < 0.5
+    theirs.compute_returns_and_advantage(last_values, dones)
+    ours.compute_returns_and_advantage(last_values, th.as_tensor(dones))
+    np.testing.assert_allclose(ours.advantages, theirs.advantages, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ours.returns, theirs.returns, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("length", "batch_size"), [(6, 24), (6, 6), (3, 12), (1, 4), (2, 24)])
+def test_minibatches_partition_the_rollout(length, batch_size):
+    """Every step is in one minibatch, in a whole sequence with the memory from its start."""
+    buffer = make_buffer(6, 4, length)
+    for t in range(6):
+        number = 10.0 * th.arange(4) + t
+        buffer.write_observation(number[:, None])
+        buffer.add(number[:, None], *[number] * 4, th.stack((number, number), dim=1))
+    buffer.advantages[:] = buffer.returns[:] = buffer.rewards
+    buffer.episode_starts[:] = buffer.rewards % 7 == 0
+    orders = []
+    for _ in range(2):
+        batches = list(buffer.get(batch_size))
+        assert [len(batch.returns) for batch in batches] == [batch_size] * (24 // batch_size)
+        for batch in batches:
+            numbers = batch.returns.view(length, -1)
+            assert th.equal(batch.memory[:, 0], numbers[0])
+            assert (numbers[0] % 10 % length == 0).all()
+            assert th.equal(numbers, numbers[0] + th.arange(length)[:, None])
+            assert th.equal(batch.resets, numbers % 7 == 0)
+            for part in (batch.actions[:, 0], batch.observations[:, 0], *batch[2:5]):
+                assert th.equal(part, batch.returns)
+        orders.append(th.cat([batch.returns for batch in batches]).tolist())
+    assert sorted(orders[0]) == sorted(buffer.rewards.flatten().tolist())
+    assert orders[0] != orders[1] or batch_size == 24
+
+
+def test_buffer_keeps_the_types_of_what_it_stores():
+    observation_space = spaces.Dict(image=spaces.Box(0, 255, (3, 4, 4), np.uint8), number=spaces.Discrete(4), flat=spaces.Box(-1, 1))
+    buffer = SequenceRolloutBuffer(2, 1, 2, 0, observation_space, spaces.Discrete(300), th.device("cpu"), 0.9, 0.9)
+    assert [buffer.observations[key].dtype for key in ("image", "number", "flat")] == [th.uint8, th.int64, th.float32]
+    assert buffer.actions.dtype == th.int64
+
+
+@pytest.mark.parametrize("trial", [True, False])
+def test_time_limits_are_bootstrapped_as_one_by_one(make_envs, make_model, trial):
+    """The loop of sb3-contrib's RecurrentPPO against one batch."""
+    env = make_envs(5, trial)
+    model = make_model(env=env, batch_size=60)
+    policy, gamma, n_limited = model.policy, 0.9, 0
+    env.reset()
+    for _ in range(30):
+        memory, rewards = th.randn(5, policy.memory_dim).abs(), th.randn(5)
+        _, _, dones, infos = env.step(np.zeros(5, dtype=int))
+        expected = rewards.clone()
+        for i, info in enumerate(infos):
+            if dones[i] and info["TimeLimit.truncated"]:
+                n_limited += 1
+                obs, _ = policy.obs_to_tensor(info["terminal_observation"])
+                half = policy.lstm_actor.hidden_size
+                padded = th.nn.functional.pad(memory[i], (0, 2 * half - policy.memory_dim))
+                states = RNNStates(*[(padded[None, None, :half], padded[None, None, half:])] * 2)
+                with th.no_grad():
+                    expected[i] += gamma * policy.predict_values(obs, states.vf, th.zeros(1))[0, 0]
+        th.testing.assert_close(bootstrap_time_limits(rewards, gamma, policy, memory, infos), expected)
+    assert n_limited > 5
+
+
+def test_rollouts_bootstrap_what_a_time_limit_cut_off(make_envs, make_model, collect):
+    env = make_envs()
+    model = make_model(env=env)
+    steps = []
+    step_wait = env.step_wait
+    env.step_wait = lambda: steps.append(step_wait()) or steps[-1]
+    buffer = collect(model)
+    rewards = np.stack([rewards for _, rewards, _, _ in steps])
+    limited = np.array([[info["TimeLimit.truncated"] for info in infos] for _, _, _, infos in steps])
+    assert limited.any()
+    np.testing.assert_array_equal(buffer.rewards.numpy() != rewards, limited)
+
+
+def test_the_losses_see_scaled_rewards_and_the_encoder_raw_ones(make_envs, make_model, collect):
+    model = make_model(env=make_envs(), normalize_reward=True, n_steps=60, batch_size=60, gamma=0.9)
+    buffer = collect(model)
+    reference = VecNormalize(make_envs(), norm_obs=False, gamma=0.9)
+    reference.seed(0)
+    reference.reset()
+    for t, actions in enumerate(buffer.actions.numpy()):
+        obs, rewards, dones, infos = reference.step(actions)
+        limited = np.array([info["TimeLimit.truncated"] for info in infos])
+        if t > 10:
+            np.testing.assert_allclose(buffer.rewards[t][~limited], rewards[~limited], rtol=0.01)
+        if t < 59:
+            np.testing.assert_array_equal(buffer.observations["previous_reward"][t + 1], obs["previous_reward"])
+            raw = np.where(dones, 0.0, reference.get_original_reward())
+            np.testing.assert_allclose(obs["previous_reward"][:, 0], raw)
+
+
+def test_environments_that_speak_tensors(make_model, collect):
+    model = make_model(env=TrialVecEnv(TMazeLS(), 3, device="cpu"))
+    (batch,) = collect(model).get(36)
+    th.testing.assert_close(evaluated(model, batch)[0], batch.old_values, rtol=1e-5, atol=1e-5)
+    model.learn(72)
+
+
+def test_actions_stay_inside_the_bounds(make_envs, make_model):
+    policy = make_model(env=make_envs(action_space=spaces.Box(-1, 3, (2,)))).policy
+    actions = th.tensor([[-5.0, 5.0], [0.0, 2.0]])
+    as_numpy = as_env_actions(actions, policy, np.zeros(2))
+    assert isinstance(as_numpy, np.ndarray)
+    assert as_numpy.tolist() == [[-1.0, 3.0], [0.0, 2.0]]
+    assert th.equal(as_env_actions(actions, policy, {"a": th.zeros(2)}), th.as_tensor(as_numpy))
+    policy._squash_output = True
+    squashed = th.tensor([[-1.0, 1.0], [0.0, 0.5]])
+    assert as_env_actions(squashed, policy, np.zeros(2)).tolist() == [[-1.0, 3.0], [1.0, 2.0]]

@@ -1,0 +1,120 @@
+"""Conditioned layers and base networks: what is generated is what is applied."""
+
+import pytest
+import torch as th
+from torch import nn
+
+from sb3_hyper.hypernetworks import BaseNetwork, FiLMLinear, GeneratedLinear, Trunk, make_initializer
+from sb3_hyper.hypernetworks.base_network import LAYERS, PlainLinear, activation_gain
+
+N, N_FACTORS, N_INPUTS, N_OUTPUTS = 6, 4, 5, 3
+
+
+def make_layer(layer_class, initializer="HyperFanIn"):
+    th.manual_seed(0)
+    return layer_class(N_FACTORS, N_INPUTS, N_OUTPUTS, 1.5, make_initializer(initializer)).double()
+
+
+def inputs():
+    x, h = th.randn(N, N_INPUTS, dtype=th.float64), th.randn(N, N_FACTORS - 1, dtype=th.float64)
+    return x, th.cat((h, th.ones(N, 1, dtype=th.float64)), dim=1)
+
+
+def test_generated_layer_applies_what_it_generates():
+    layer = make_layer(GeneratedLinear)
+    nn.init.normal_(layer.weight), nn.init.normal_(layer.bias)
+    x, factors = inputs()
+    weights, biases = layer.generate(factors)
+    assert weights.shape == (N, N_OUTPUTS, N_INPUTS)
+    expected = th.stack([nn.functional.linear(*row) for row in zip(x, weights, biases, strict=True)])
+    th.testing.assert_close(layer(x, factors), expected)
+
+
+def test_generated_weights_are_linear_in_the_factors_plus_a_constant():
+    layer = make_layer(GeneratedLinear)
+    nn.init.normal_(layer.weight), nn.init.normal_(layer.bias)
+    _, factors = inputs()
+    for generated, heads in zip(layer.generate(factors), layer.generate(th.eye(N_FACTORS).double()), strict=True):
+        by_hand = heads[-1] + sum(factors[0, k] * heads[k] for k in range(N_FACTORS - 1))
+        th.testing.assert_close(generated[0], by_hand)
+
+
+def test_film_scales_and_shifts_a_plain_layer():
+    layer = make_layer(FiLMLinear)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    x, factors = inputs()
+    for row in range(N):
+        plain = layer.linear.weight @ x[row] + layer.linear.bias
+        scale, shift = factors[row] @ layer.scale, factors[row] @ layer.shift
+        th.testing.assert_close(layer(x, factors)[row], scale * plain + shift)
+
+
+def test_film_starts_as_the_plain_layer():
+    layer = make_layer(FiLMLinear, "BiasHyperInit")
+    x, factors = inputs()
+    th.testing.assert_close(layer(x, factors), layer.linear(x))
+    assert th.count_nonzero(layer.linear.bias) == 0
+    gram = layer.linear.weight @ layer.linear.weight.t()
+    th.testing.assert_close(gram, 1.5**2 * th.eye(N_OUTPUTS, dtype=th.float64), atol=1e-6, rtol=1e-6)
+
+
+def test_plain_layer_does_not_see_the_factors():
+    layer = make_layer(PlainLinear)
+    x, factors = inputs()
+    assert th.equal(layer(x, factors), layer(x, 3 * factors))
+    gram = layer.weight @ layer.weight.t()
+    th.testing.assert_close(gram, 1.5**2 * th.eye(N_OUTPUTS, dtype=th.float64), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_base_network_is_a_multi_layer_perceptron(kind):
+    network = BaseNetwork(kind, N_FACTORS, N_INPUTS, [7, 4], 2, nn.Tanh, 0.01, make_initializer("BiasHyperInit")).double()
+    x, factors = inputs()
+    hidden = network.hidden_layers[0](x, factors).tanh()
+    hidden = network.hidden_layers[1](hidden, factors).tanh()
+    output, last_hidden = network(x, factors)
+    th.testing.assert_close(last_hidden, hidden)
+    th.testing.assert_close(output, network.output_layer(hidden, factors))
+    assert (output.shape, network.hidden_dim) == ((N, 2), 4)
+
+
+def test_base_network_without_hidden_layers_is_linear():
+    network = BaseNetwork("plain", N_FACTORS, N_INPUTS, [], 2, nn.Tanh, 1.0, make_initializer("BiasHyperInit")).double()
+    x, factors = inputs()
+    output, hidden = network(x, factors)
+    th.testing.assert_close(output, x @ network.output_layer.weight.t())
+    assert hidden is x
+
+
+def test_rows_do_not_influence_each_other():
+    network = BaseNetwork("generated", N_FACTORS, N_INPUTS, [7], 2, nn.Tanh, 1.0, make_initializer("HyperFanIn")).double()
+    x, factors = inputs()
+    th.testing.assert_close(network(x[2:3], factors[2:3])[0], network(x, factors)[0][2:3])
+
+
+def test_unknown_layer_kind_proposes_the_nearest():
+    with pytest.raises(ValueError, match="Unknown layer kind 'generate'.*Did you mean 'generated'"):
+        BaseNetwork("generate", N_FACTORS, N_INPUTS, [7], 2, nn.Tanh, 1.0, make_initializer("HyperFanIn"))
+
+
+def test_gains_of_activations():
+    assert activation_gain(nn.Tanh) == pytest.approx(5 / 3)
+    assert activation_gain(nn.ReLU) == pytest.approx(2**0.5)
+    assert activation_gain(nn.Mish) == 1.0
+
+
+def test_trunk_is_tanh_layers_and_a_constant():
+    trunk = Trunk(6, [5, 3], make_initializer("BiasHyperInit"))
+    latent = th.randn(N, 6)
+    first, _, second, _ = trunk.layers
+    expected = second(first(latent).tanh()).tanh()
+    factors = trunk(latent)
+    assert factors.shape == (N, trunk.output_dim)
+    assert th.equal(factors, th.cat((expected, th.ones(N, 1)), dim=1))
+
+
+@pytest.mark.parametrize("layer_dims", [[], [0], [5, -1]])
+def test_impossible_trunks_are_refused(layer_dims):
+    with pytest.raises(ValueError, match="wanted one or more positive widths"):
+        Trunk(6, layer_dims, make_initializer("BiasHyperInit"))

@@ -1,0 +1,131 @@
+"""Spaces to build policies for, and small policies."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.utils import ConstantSchedule
+
+from sb3_hyper.envs.action_encoding import ActionEncoder
+from sb3_hyper.envs.rl2_observation import rl2_observation_space
+from sb3_hyper.policies import POLICIES
+
+FLAT, IMAGE = spaces.Box(-1, 1, (3,)), spaces.Box(0, 255, (3, 36, 36), np.uint8)
+ACTIONS = {
+    "discrete": spaces.Discrete(4),
+    "box": spaces.Box(-1, 1, (2,)),
+    "box-matrix": spaces.Box(-1, 1, (2, 3)),
+    "multi-discrete": spaces.MultiDiscrete([3, 2]),
+    "multi-binary": spaces.MultiBinary(3),
+}
+STATES = {
+    "flat": FLAT,
+    "image": IMAGE,
+    "discrete": spaces.Discrete(5),
+    "multi-discrete": spaces.MultiDiscrete([3, 2]),
+    "multi-binary": spaces.MultiBinary(4),
+}
+
+
+def trial_space(state_space, action_space, full_transitions=True, task_space=None):
+    encoded_actions = ActionEncoder(action_space, np).space
+    return rl2_observation_space(state_space, encoded_actions, full_transitions, task_space)
+
+
+CASES = {
+    **{f"{name}-state": (state, ACTIONS["discrete"]) for name, state in STATES.items()},
+    "dict-state": (spaces.Dict(vector=FLAT, image=IMAGE, number=spaces.Discrete(5)), ACTIONS["discrete"]),
+    **{f"trial-{name}": (trial_space(FLAT, action), action) for name, action in ACTIONS.items()},
+    **{f"trial-{n}-state": (trial_space(state, ACTIONS["box"]), ACTIONS["box"]) for n, state in STATES.items()},
+    "trial-without-previous-state": (trial_space(FLAT, ACTIONS["box"], full_transitions=False), ACTIONS["box"]),
+    "trial-with-task": (trial_space(FLAT, ACTIONS["discrete"], task_space=FLAT), ACTIONS["discrete"]),
+}
+TRIAL = CASES["trial-discrete"]
+
+
+class SampledEnv(gym.Env):
+    """Observations are samples of their space, rewards are random, episodes have five steps."""
+
+    def __init__(self, observation_space, action_space):
+        self.observation_space, self.action_space = observation_space, action_space
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        self.n_steps = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        assert action in self.action_space
+        self.n_steps += 1
+        return self.observation_space.sample(), float(self.np_random.normal()), self.n_steps == 5, False, {}
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    """Every pair of observation and action space."""
+    return CASES[request.param]
+
+
+@pytest.fixture(params=[name for name in CASES if name.startswith("trial")])
+def trial_case(request):
+    """Every pair of spaces that is a trial's."""
+    return CASES[request.param]
+
+
+@pytest.fixture(params=ACTIONS)
+def action_case(request):
+    """Every kind of action."""
+    return CASES[f"trial-{request.param}"]
+
+
+@pytest.fixture(params=POLICIES)
+def policy_class(request):
+    """Every policy."""
+    return POLICIES[request.param]
+
+
+@pytest.fixture
+def make_policy():
+    """``make(policy_class, spaces, **policy_kwargs)``, small."""
+
+    def make(policy_class, case=TRIAL, **kwargs):
+        th.manual_seed(0)
+        defaults = {"size": "XS", "encoder_dim": 8}
+        return policy_class(*case, ConstantSchedule(1e-3), **{**defaults, **kwargs})
+
+    return make
+
+
+@pytest.fixture
+def make_env():
+    """``make(spaces)``: an environment of random observations and rewards."""
+    return lambda case=TRIAL: SampledEnv(*case)
+
+
+@pytest.fixture
+def sample():
+    """``sample(space, n)``: n observations or actions, batched as a VecEnv batches them."""
+
+    def sample(space, n):
+        space.seed(0)
+        drawn = [space.sample() for _ in range(n)]
+        if isinstance(space, spaces.Dict):
+            return {key: np.stack([obs[key] for obs in drawn]) for key in space.spaces}
+        return np.stack(drawn)
+
+    return sample
+
+
+@pytest.fixture
+def scramble():
+    """``scramble(policy)``: move all parameters away from their initialisation, so that the latent matters."""
+
+    def scramble(policy):
+        with th.no_grad():
+            for parameter in policy.parameters():
+                parameter.add_(0.2 * th.randn_like(parameter))
+        return policy
+
+    return scramble

@@ -1,0 +1,136 @@
+"""Names, sizes and presets."""
+
+import pytest
+import torch as th
+from torch import nn
+
+from sb3_hyper.aggregators import AGGREGATORS, Mean
+from sb3_hyper.encoders import ENCODERS
+from sb3_hyper.hypernetworks import HYPER_INITIALIZERS
+from sb3_hyper.hypernetworks.initializers import BASE_INITIALIZERS
+from sb3_hyper.policies import POLICIES, HyperActorCriticPolicy, RNNHNPolicy, SplAggerPolicy
+from sb3_hyper.policies.agent import LAYER_OF_CONDITIONING, SIZES
+from sb3_hyper.policies.build import base_sizes
+
+OTHER = {
+    "conditioning": "state_and_latent",
+    "encoder": "lstm",
+    "aggregator": "Sum",
+    "split": True,
+    "straight_through": False,
+}
+REGISTRIES = {
+    "size": SIZES,
+    "encoder": ENCODERS,
+    "aggregator": AGGREGATORS,
+    "conditioning": LAYER_OF_CONDITIONING,
+    "initializer": HYPER_INITIALIZERS,
+    "base_initializer": BASE_INITIALIZERS,
+}
+
+
+def widths(network):
+    """Widths of a base network's layers, read off the weights it generates."""
+    one_hot = th.eye(network.output_layer.bias.shape[0])
+    shapes = [layer.generate(one_hot)[0].shape for layer in (*network.hidden_layers, network.output_layer)]
+    return [shapes[0][2], *(shape[1] for shape in shapes)]
+
+
+def test_explicit_arguments_win_over_the_preset(policy_class, make_policy):
+    assert {**make_policy(policy_class).agent_kwargs, **policy_class.preset} == make_policy(policy_class).agent_kwargs
+    explicit = {key: OTHER[key] for key in policy_class.preset}
+    policy = make_policy(policy_class, **explicit)
+    assert {**policy.agent_kwargs, **explicit} == policy.agent_kwargs
+    assert type(policy) is policy_class
+
+
+def test_presets_differ():
+    presets = [tuple(sorted(policy.preset.items())) for policy in POLICIES.values()]
+    # RNN+HN is HyperActorCriticPolicy's default, spelt out.
+    assert len(set(presets)) == len(presets)
+
+
+def test_preset_of_ones_own(make_policy):
+    class Mine(SplAggerPolicy):
+        preset = {"aggregator": "Mean", "latent_dim": 3}
+
+    class Derived(Mine):
+        pass
+
+    for policy in (make_policy(Mine), make_policy(Derived)):
+        assert type(policy.agent.encoder.aggregator) is Mean
+        assert policy.agent.to_latent.out_features == 3
+
+
+@pytest.mark.parametrize("argument", REGISTRIES)
+def test_every_name_of_a_registry_builds_a_policy(argument, make_policy):
+    for name in REGISTRIES[argument]:
+        policy = make_policy(RNNHNPolicy, **{argument: name})
+        assert policy.agent_kwargs[argument] == name
+
+
+@pytest.mark.parametrize("argument", REGISTRIES)
+def test_unknown_names_propose_the_nearest(argument, make_policy):
+    nearest = list(REGISTRIES[argument])[-1]
+    with pytest.raises(ValueError, match=f"Unknown .* '{nearest}X'.*Did you mean '{nearest}'"):
+        make_policy(RNNHNPolicy, **{argument: f"{nearest}X"})
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_named_sizes_and_what_overrides_them(size):
+    named = SIZES[size]
+    assert base_sizes(size, None, None) == named
+    assert base_sizes(size, [6, 5], 9) == (9, (6, 5), (6, 5))
+    assert base_sizes(size, {"pi": [], "vf": [7]}, None) == (named.state_dim, (), (7,))
+    assert base_sizes(size, None, 9) == (9, named.pi, named.vf)
+
+
+def test_sizes_of_the_base_networks(make_policy):
+    agent = make_policy(RNNHNPolicy, size="S").agent
+    assert (widths(agent.actor), widths(agent.critic)) == ([128, 64, 64, 4], [128, 64, 64, 1])
+    agent = make_policy(RNNHNPolicy, net_arch={"pi": [], "vf": [7, 6]}, state_dim=9).agent
+    assert (widths(agent.actor), widths(agent.critic)) == ([9, 4], [9, 7, 6, 1])
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"net_arch": {"pi": [8]}}, r"keys \['pi'\], wanted dict\(pi"),
+        ({"net_arch": {"pi": [8], "vf": [8], "qf": [8]}}, "net_arch has the keys"),
+        ({"latent_dim": 0}, "latent_dim=0: the latent needs at least one number"),
+        ({"trunk_dims": []}, "wanted one or more positive widths"),
+        ({"encoder_dim": 0}, "output_dim=0, wanted at least 1"),
+        ({"encoder_dim": 9, "aggregator": "Max"}, "odd width 9"),
+        ({"aggregator": "Gaussian", "split": True, "encoder_dim": 6}, "Gaussian reads two halves"),
+        ({"aggregator": "WeightedMean", "straight_through": True}, "straight_through needs an aggregator"),
+    ],
+)
+def test_what_does_not_fit_is_refused(kwargs, message, make_policy):
+    with pytest.raises(ValueError, match=message):
+        make_policy(RNNHNPolicy, **kwargs)
+
+
+def test_sizes_of_the_encoders_parts(make_policy, action_case):
+    agent = make_policy(SplAggerPolicy, action_case, encoder_dim=12, latent_dim=5, trunk_dims=[9, 7]).agent
+    small = 16 if type(action_case[1]).__name__ == "Box" else 8
+    assert agent.features.transition.output_dim == 32 + small + small + 32
+    assert (agent.encoder.output_dim, agent.to_latent.out_features, agent.trunk.output_dim) == (12, 5, 7 + 1)
+    kwargs = {"state_embedding_dim": 1, "action_embedding_dim": 2, "reward_embedding_dim": 3}
+    assert make_policy(SplAggerPolicy, action_case, **kwargs).agent.features.transition.output_dim == 1 + 2 + 3 + 1
+
+
+def test_activation_and_optimizer(make_policy):
+    kwargs = {"activation_fn": nn.ReLU, "optimizer_class": th.optim.SGD, "optimizer_kwargs": {"momentum": 0.5}}
+    policy = make_policy(HyperActorCriticPolicy, **kwargs)
+    assert isinstance(policy.agent.actor.activation, nn.ReLU)
+    assert policy.optimizer.defaults["momentum"] == 0.5
+    assert make_policy(HyperActorCriticPolicy).optimizer.defaults["eps"] == 1e-5
+    make_policy(HyperActorCriticPolicy, optimizer_class=th.optim.RMSprop)
+
+
+def test_initial_standard_deviation(make_policy, action_case):
+    policy = make_policy(RNNHNPolicy, action_case, log_std_init=-1.0)
+    if type(action_case[1]).__name__ == "Box":
+        assert th.equal(policy.log_std, th.full_like(policy.log_std, -1.0))
+    else:
+        assert not hasattr(policy, "log_std")

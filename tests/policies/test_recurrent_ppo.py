@@ -1,0 +1,50 @@
+"""Our policies in sb3-contrib's unmodified RecurrentPPO."""
+
+import numpy as np
+import pytest
+import torch as th
+from sb3_contrib import RecurrentPPO
+from stable_baselines3.common.env_util import make_vec_env
+
+from sb3_hyper.policies import RNNHNPolicy, SplAggerPolicy
+
+SMALL = {"size": "XS", "encoder_dim": 8}
+
+
+@pytest.mark.parametrize("policy_class", [RNNHNPolicy, SplAggerPolicy])
+@pytest.mark.parametrize("env_id", ["TMazeLS-v0", "CartPole-v1"])
+def test_stock_recurrent_ppo_trains_our_policies(policy_class, env_id, tmp_path):
+    model = RecurrentPPO(
+        policy_class, make_vec_env(env_id, 2), n_steps=48, batch_size=24, n_epochs=2, policy_kwargs=SMALL, seed=0
+    )
+    before = {name: p.detach().clone() for name, p in model.policy.named_parameters()}
+    model.learn(2 * 48 * 2)
+    assert all(p.isfinite().all() for p in model.policy.parameters())
+    still = {name for name, p in model.policy.named_parameters() if th.equal(p, before[name])}
+    # T-mazes reward a trial's last step, which no transition of the trial shows.
+    assert still <= {"agent.features.transition.embed_reward.0.weight"}
+    model.save(tmp_path / "model")
+    loaded = RecurrentPPO.load(tmp_path / "model")
+    obs = model.env.reset()
+    np.testing.assert_array_equal(loaded.predict(obs, deterministic=True)[0], model.predict(obs, deterministic=True)[0])
+
+
+@pytest.mark.parametrize("policy_class", [RNNHNPolicy, SplAggerPolicy])
+@pytest.mark.parametrize("env_id", ["TMazeLS-v0", "CartPole-v1"])
+def test_stock_recurrent_ppo_finds_the_ratios_at_one(policy_class, env_id):
+    """Before the first step the new log-probabilities are the old ones: padding, resets and carried memories are understood."""
+    model = RecurrentPPO(
+        policy_class, make_vec_env(env_id, 3), n_steps=40, batch_size=120, n_epochs=1, policy_kwargs=SMALL, seed=0
+    )
+    with th.no_grad():
+        for parameter in model.policy.parameters():
+            parameter.add_(0.2 * th.randn_like(parameter))
+    model.learn(120)
+    assert abs(model.logger.name_to_value["train/approx_kl"]) < 1e-8
+    assert model.logger.name_to_value["train/clip_fraction"] == 0
+    model.learning_rate = 0.0
+    model._setup_lr_schedule()
+    # The second rollout begins in the middle of trials.
+    model.learn(120, reset_num_timesteps=False)
+    assert not np.all(model._last_episode_starts)
+    assert abs(model.logger.name_to_value["train/approx_kl"]) < 1e-8
