@@ -1,7 +1,7 @@
 """
 Train SplAgger on a T-maze and watch it remember: the cue is shown once, the choice comes at the corridor's end.
 
-Half a minute on one core. The registered TMazeLS-v0 has a corridor of 100 cells, which takes minutes instead:
+Ten seconds on one core. The registered TMazeLS-v0 has a corridor of 100 cells, which takes minutes instead:
 ``python -m rl_zoo3.train --algo hyper_ppo --env TMazeLS-v0``.
 """
 
@@ -22,7 +22,7 @@ env = make_vec_env("TMazeLS-v0", n_envs=16, seed=0, env_kwargs=corridor, vec_env
 model = HyperPPO(
     "SplAggerPolicy",
     env,
-    learning_rate=1e-3,
+    learning_rate=5e-4,
     n_steps=160,
     batch_size=4 * 160,
     n_epochs=2,
@@ -35,8 +35,8 @@ model = HyperPPO(
 
 test_env = make_vec_env("TMazeLS-v0", n_envs=100, env_kwargs=corridor, vec_env_cls=batched_vec_env)
 print("Return per trial: 2 by chance, 16 with a memory of the cue.\n")
-for _ in range(4):
-    model.learn(25_600, reset_num_timesteps=False)
+for _ in range(3):
+    model.learn(12_800, reset_num_timesteps=False)
     trial = evaluate_adaptation(model, test_env, n_trials=200, seed=1).trial
     print(f"after {model.num_timesteps:6d} steps: {trial.mean:5.2f} [{trial.low:.2f}, {trial.high:.2f}]", flush=True)
 

@@ -189,9 +189,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model, env, output = prepare(options)
     except (OSError, ValueError, TypeError, ImportError, gym.error.Error) as error:
         return _fail(error)
-    deterministic = options.baseline is None and not options.stochastic
     try:
-        result = evaluate_adaptation(model, env, options.n_trials, deterministic, options.seed)
+        result = evaluate_adaptation(model, env, options.n_trials, not options.stochastic, options.seed)
         print(f"\n{result.table()}")
         write(result, output)
     except (OSError, ValueError) as error:

@@ -15,7 +15,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.type_aliases import PolicyPredictor
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecTransposeImage, is_vecenv_wrapped
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecTransposeImage, is_vecenv_wrapped
 
 from sb3_hyper.adaptation import AdaptationResult
 from sb3_hyper.envs.task import TaskDistribution
@@ -104,10 +104,10 @@ def evaluate_adaptation(
                 vec_env.seed(seed)
             returns = _play(model, vec_env, n_trials, deterministic, max_trial_length)
         return AdaptationResult(
-            environment=_environment_name(env, vec_env),
+            environment=_environment_name(vec_env),
             policy=_policy_name(model),
             returns=_as_table(returns),
-            deterministic=deterministic,
+            deterministic=deterministic and not isinstance(model, RandomBaseline),
             seed=seed,
             reference_returns=reference_returns(vec_env),
         )
@@ -233,15 +233,14 @@ def reference_returns(env: VecEnv) -> dict[str, float]:
     return dict(distribution.reference_returns) if distribution == default else {}
 
 
-def _environment_name(env: VecEnv | gym.Env[Any, Any] | str, vec_env: VecEnv) -> str:
-    if isinstance(env, str):
-        return env
+def _environment_name(vec_env: VecEnv) -> str:
     spec = vec_env.get_attr("spec", 0)[0] if vec_env.has_attr("spec") else None
     if spec is not None:
         return str(spec.id)
     if vec_env.has_attr("distribution"):
         return type(vec_env.get_attr("distribution", 0)[0]).__name__
-    return type(env.unwrapped).__name__
+    base = vec_env.unwrapped
+    return type(base.envs[0].unwrapped if isinstance(base, DummyVecEnv) else base).__name__
 
 
 def _policy_name(model: object) -> str:

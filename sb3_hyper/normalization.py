@@ -4,6 +4,8 @@ import torch as th
 from torch import nn
 from typing_extensions import override
 
+from sb3_hyper.recurrences import running_sum
+
 
 class RunningMoments(nn.Module):
     """
@@ -96,14 +98,16 @@ class DiscountedReturnScale(nn.Module):
     @th.no_grad()
     def forward(self, rewards: th.Tensor, dones: th.Tensor) -> th.Tensor:
         """
-        Take in one step and scale it.
+        Take in a rollout and scale it, by the moments that include it.
 
-        :param rewards: ``(n_envs,)`` raw rewards
-        :param dones: ``(n_envs,)`` bool, whether the trial ended with this step
-        :return: ``(n_envs,)`` scaled rewards
+        :param rewards: ``(T, n_envs)`` raw rewards
+        :param dones: ``(T, n_envs)`` bool, whether a trial ended with the step
+        :return: ``(T, n_envs)`` scaled rewards
         """
-        self.running_return.mul_(self.gamma).add_(rewards)
-        self.moments.update(self.running_return)
-        self.running_return.masked_fill_(dones, 0.0)
+        starts = th.cat((th.zeros_like(dones[:1]), dones[:-1]))
+        decay = th.full_like(rewards, self.gamma, dtype=th.float64)[..., None]
+        returns = running_sum(rewards.double()[..., None], self.running_return[:, None], starts, decay)[..., 0]
+        self.moments.update(returns.flatten())
+        self.running_return.copy_(returns[-1].masked_fill(dones[-1], 0.0))
         scaled = rewards * (self.moments.variance + 1e-8).rsqrt().to(rewards.dtype)
         return scaled.clamp(-self.clip, self.clip)

@@ -50,7 +50,8 @@ def test_combine_is_associative_and_commutative(name, x):
 @given(x=encodings(2))
 def test_zeros_are_the_identity(name, x):
     aggregator = build(name)
-    state, zero = fold(aggregator, x), th.zeros(aggregator.state_dim, dtype=th.float64)
+    # Not a fold: that starts from zero itself.
+    state, zero = aggregator.combine(*aggregator.lift(x)), th.zeros(aggregator.state_dim, dtype=th.float64)
     assert th.equal(aggregator.identity(3), th.zeros(3, aggregator.state_dim))
     assert th.equal(aggregator.combine(zero, state), state)
     assert th.equal(aggregator.combine(state, zero), state)
@@ -77,6 +78,14 @@ def test_extreme_encodings_stay_finite_in_float32(name, extreme):
     assert readout.isfinite().all()
     assert x.grad.isfinite().all()
     assert all(p.grad.isfinite().all() for p in aggregator.parameters())
+
+
+@pytest.mark.parametrize("name", ["WeightedMean", "Gaussian"])
+def test_a_transition_of_the_smallest_weight_is_not_an_empty_trial(name):
+    """softplus(-1e4) is 0 in every precision."""
+    x = th.tensor([[3.0, 5.0, -1e4, -1e4], [5.0, 7.0, -1e4, -1e4]])
+    aggregator = make_aggregator(name, WIDTH)
+    th.testing.assert_close(aggregator.readout(fold(aggregator, x))[:2], th.tensor([4.0, 6.0]))
 
 
 @all_aggregators

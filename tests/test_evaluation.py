@@ -213,3 +213,4 @@ def test_the_name_is_the_id_or_the_distribution():
 
     assert name(make_vec_env("GridNavi-v0", 2, vec_env_cls=batched_vec_env)) == "GridNavi-v0"
     assert name(TrialVecEnv(TMazeLS(8), 2)) == "TMazeLS"
+    assert name(DummyVecEnv([lambda: make_trials(Staircase(2), 2)])) == "Staircase"

@@ -35,22 +35,17 @@ def numbered(resets, width=2):
 def test_pieces_are_those_cut_by_hand(resets):
     sequences, pieces = numbered(resets), cut_at_resets(resets)
     expected = cut_by_hand(sequences, resets)
-    assert pieces.lengths == [len(rows) for rows, _, _ in expected]
-    assert pieces.sequence_index.tolist() == [sequence for _, sequence, _ in expected]
+    assert pieces.source.tolist() == [sequence for _, sequence, _ in expected]
     assert pieces.carried.flatten().tolist() == [carried for _, _, carried in expected]
     packed = pack_sequence([rows for rows, _, _ in expected])
     assert pieces.batch_sizes == packed.batch_sizes.tolist()
     assert th.equal(pieces.pack(sequences), packed.data)
-    for p, (rows, _, _) in enumerate(expected):
-        assert th.equal(pieces.pad(sequences)[: len(rows), p], rows)
-        assert (pieces.pad(sequences)[len(rows) :, p] == rows[-1]).all()
 
 
 @settings(max_examples=60, deadline=None)
 @given(resets=resets_of_sequences())
-def test_unpad_and_unpack_are_the_inverses(resets):
+def test_unpack_is_the_inverse_of_pack(resets):
     sequences, pieces = numbered(resets), cut_at_resets(resets)
-    assert th.equal(pieces.unpad(pieces.pad(sequences)), sequences)
     assert th.equal(pieces.unpack(pieces.pack(sequences)), sequences)
 
 
@@ -65,6 +60,15 @@ def test_states_at_both_ends(resets):
     # The last row of each piece stands for the state after it.
     last_rows = th.stack([rows[-1] for rows, _, _ in expected])
     assert th.equal(pieces.last_state(last_rows), numbered(resets)[-1])
+
+
+@settings(max_examples=30, deadline=None)
+@given(resets=resets_of_sequences())
+def test_gradients_go_back_to_where_the_rows_came_from(resets):
+    sequences = numbered(resets).double().requires_grad_()
+    pieces, weights = cut_at_resets(resets), th.rand(resets.numel(), 2, dtype=th.double)
+    (pieces.pack(sequences) * weights).sum().backward()
+    th.testing.assert_close(sequences.grad, pieces.unpack(weights))
 
 
 def test_gradient_of_a_carried_state_stops_at_resets():

@@ -46,7 +46,7 @@ def make_inputs(aggregator, n_steps, kind, rounded=False, scale=1.0):
     monoid = make_aggregator(aggregator, WIDTH).double()
     x = scale * th.randn(n_steps + 2, N_SEQUENCES, WIDTH, dtype=th.float64)
     x = x.round() if rounded else x
-    first, second, *rest = monoid.lift(x).detach()
+    first, second = monoid.lift(x[:2]).detach()
     state = monoid.combine(first, second)
     state[0] = 0.0
     return monoid, x[2:].requires_grad_(), state.requires_grad_(), make_resets(kind, n_steps)

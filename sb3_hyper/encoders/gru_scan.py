@@ -23,22 +23,26 @@ class _GRUScan(th.autograd.Function):
         ctx: Any, gates: th.Tensor, initial: th.Tensor, weight: th.Tensor, bias: th.Tensor, batch_sizes: list[int]
     ) -> th.Tensor:
         width = weight.shape[1]
-        output = gates.new_empty(len(gates), width)
-        reset_update, new, candidate = (
-            gates[:, : 2 * width].clone(),
-            gates[:, 2 * width :].clone(),
-            th.empty_like(output),
-        )
-        weight_t, buffer = weight.t(), gates.new_empty(batch_sizes[0], 3 * width)
-        h = initial
-        rows = [th.split(tensor, batch_sizes) for tensor in (output, reset_update, new, candidate)]
-        for size, h_next, rz, n, c in zip(batch_sizes, *rows, strict=True):
-            h = h[:size]
-            recurrent = th.addmm(bias, h, weight_t, out=buffer[:size])
-            rz.add_(recurrent[:, : 2 * width]).sigmoid_()
-            c.copy_(recurrent[:, 2 * width :])
-            n.addcmul_(rz[:, :width], c).tanh_()
-            h = th.lerp(n, h, rz[:, width:], out=h_next)
+        output, recurrent, activated = gates.new_empty(len(gates), width), th.empty_like(gates), th.empty_like(gates)
+        reset_update, new, candidate = activated[:, : 2 * width], activated[:, 2 * width :], recurrent[:, 2 * width :]
+        # Views of every step's rows, made at once: (N, …) -> one (n_t, …) for each t
+        tensors = [
+            gates[:, : 2 * width],
+            gates[:, 2 * width :],
+            output,
+            recurrent,
+            recurrent[:, : 2 * width],
+            candidate,
+        ]
+        tensors += [reset_update, reset_update[:, :width], reset_update[:, width:], new]
+        rows = [th.split(tensor, batch_sizes) for tensor in tensors]
+        h, weight_t = initial, weight.t()
+        for size, gate_rz, gate_n, h_next, product, product_rz, c, rz, r, z, n in zip(batch_sizes, *rows, strict=True):
+            before = h if len(h) == size else h[:size]
+            th.addmm(bias, before, weight_t, out=product)
+            th.add(gate_rz, product_rz, out=rz).sigmoid_()
+            th.addcmul(gate_n, r, c, out=n).tanh_()
+            h = th.lerp(n, before, z, out=h_next)
         ctx.save_for_backward(initial, weight, output, reset_update, new, candidate)
         ctx.batch_sizes = batch_sizes
         return output

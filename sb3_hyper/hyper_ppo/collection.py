@@ -47,64 +47,68 @@ def as_env_actions(actions: th.Tensor, policy: HyperActorCriticPolicy, obs: Any)
     return actions if isinstance(first, th.Tensor) else actions.cpu().numpy()
 
 
-def check_finite(name: str, value: th.Tensor | Mapping[str, th.Tensor], n_timesteps: int) -> None:
+def check_finite(
+    name: str, value: th.Tensor | Mapping[str, th.Tensor], env_indices: Sequence[int] | None = None
+) -> None:
     """
-    Stop before NaN or infinity reaches the networks.
+    Stop before NaN or infinity reaches the losses.
 
     :param name: "observation" or "reward"
-    :param value: ``(n_envs, …)``, alone or by key
-    :param n_timesteps: steps taken so far
+    :param value: ``(B, …)`` with at least two axes, alone or by key
+    :param env_indices: the environment of each of the B rows; None: counted from 0
     :raises ValueError: when a number is not finite
     """
     parts = value if isinstance(value, Mapping) else {"": value}
     for key, tensor in parts.items():
-        # On a GPU asking would wait for it at every step; there NaN shows in the losses.
-        if tensor.device.type != "cpu" or not tensor.is_floating_point() or tensor.sum().isfinite():
+        if not tensor.is_floating_point() or tensor.sum().isfinite():
             continue
-        envs = (
-            (~tensor.flatten(1).isfinite().all(dim=1) if tensor.dim() > 1 else ~tensor.isfinite())
-            .nonzero()
-            .flatten()
-            .tolist()
-        )
-        if envs:
+        rows = (~tensor.flatten(1).isfinite().all(dim=1)).nonzero().flatten().tolist()
+        if rows:
+            envs = rows if env_indices is None else [env_indices[row] for row in rows]
             where = f" {key!r}" if key else ""
             raise ValueError(
-                f"The {name}{where} holds NaN or infinity in environment {', '.join(map(str, envs))} after "
-                f"{n_timesteps} steps; wanted finite numbers. The environment made it (a division by zero, a "
-                "diverging simulation): end the episode or clip there. Nothing was trained on it."
+                f"The {name}{where} of environment {', '.join(map(str, envs))} holds NaN or infinity; wanted finite "
+                "numbers. The environment made it (a division by zero, a diverging simulation): end the episode or "
+                "clip there. Nothing was trained on it."
             )
 
 
-def bootstrap_time_limits(
-    rewards: th.Tensor,
-    gamma: float,
-    policy: HyperActorCriticPolicy,
-    memory: th.Tensor,
-    infos: Sequence[Mapping[str, Any]],
-) -> th.Tensor:
+def stack_steps(steps: Sequence[Any], device: th.device, dtype: th.dtype) -> th.Tensor:
     """
-    Add the discounted value of the last observation where a time limit, not the task, ended a trial (SB3 issue 633), in
-    one batch.
+    What the environments returned step after step, as one tensor.
 
-    :param rewards: ``(n_envs,)``
-    :param gamma: discount factor
+    :param steps: T times ``(n_envs,)``, numpy arrays or tensors
+    :param device: the device
+    :param dtype: the type
+    :return: ``(T, n_envs)``
+    """
+    stacked = th.stack(list(steps)) if isinstance(steps[0], th.Tensor) else np.stack(steps)
+    return th.as_tensor(stacked, dtype=dtype, device=device)
+
+
+def time_limit_values(
+    policy: HyperActorCriticPolicy, memory: th.Tensor, infos: Sequence[Mapping[str, Any]]
+) -> th.Tensor | None:
+    """
+    Values of the last observations where a time limit, not the task, ended a trial (SB3 issue 633), in one batch.
+
     :param policy: whose critic is asked
     :param memory: ``(n_envs, memory_dim)`` after the last step
     :param infos: one for each environment
-    :return: ``(n_envs,)``
+    :return: ``(n_envs,)``, 0 where no time limit was met; None when none was anywhere
     """
     limited = [i for i, info in enumerate(infos) if info.get("TimeLimit.truncated") and "terminal_observation" in info]
     if not limited:
-        return rewards
+        return None
     terminal = [infos[i]["terminal_observation"] for i in limited]
     obs: Any
     if isinstance(terminal[0], Mapping):
         obs = {key: np.stack([np.asarray(o[key]) for o in terminal]) for key in terminal[0]}
     else:
         obs = np.stack([np.asarray(o) for o in terminal])
-    index = th.tensor(limited, device=memory.device)
+    obs, index = as_tensor(obs, memory.device), th.tensor(limited, device=memory.device)
+    check_finite("terminal observation", obs, limited)
     goes_on = th.zeros(1, len(limited), dtype=th.bool, device=memory.device)
     with th.no_grad():
-        values = policy.evaluate_values(as_tensor(obs, memory.device), memory[index], goes_on)
-    return rewards.index_add(0, index, gamma * values)
+        values = policy.evaluate_values(obs, memory[index], goes_on)
+    return th.zeros(len(memory), device=memory.device).index_copy(0, index, values)

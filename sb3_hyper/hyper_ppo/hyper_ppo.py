@@ -14,7 +14,7 @@ from stable_baselines3.common.utils import FloatSchedule, explained_variance, sa
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.hyper_ppo import losses
-from sb3_hyper.hyper_ppo.collection import as_env_actions, as_tensor, bootstrap_time_limits, check_finite
+from sb3_hyper.hyper_ppo.collection import as_env_actions, as_tensor, check_finite, stack_steps, time_limit_values
 from sb3_hyper.hyper_ppo.rollout_buffer import SequenceMinibatch, SequenceRolloutBuffer
 from sb3_hyper.hyper_ppo.settings import check_value_loss, sequence_length
 from sb3_hyper.normalization import DiscountedReturnScale
@@ -187,38 +187,60 @@ class HyperPPO(RecurrentPPO):
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
         callback.on_rollout_start()
-        memory = self._last_memory
+        all_rewards, all_dones, bootstrapped = [], [], []
         for n_steps in range(n_rollout_steps):
             if self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0:
                 self.policy.reset_noise(env.num_envs)
             obs_tensor = rollout_buffer.write_observation(self._last_obs)  # type: ignore[arg-type]
             episode_starts = as_tensor(self._last_episode_starts, self.device, th.bool)
-            with th.no_grad():
-                check_finite("observation", obs_tensor, self.num_timesteps)
-                actions, values, log_probs, next_memory = self.policy.act(obs_tensor, memory, episode_starts)
+            memory = self._last_memory
+            actions, values, log_probs, self._last_memory = self._act(obs_tensor, memory, episode_starts)
             new_obs, rewards, dones, infos = env.step(as_env_actions(actions, self.policy, self._last_obs))
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
             self._update_info_buffer(infos, dones)
-            targets = as_tensor(rewards, self.device, th.float32)
-            check_finite("reward", targets, self.num_timesteps)
-            if self.normalize_reward:
-                targets = self.reward_scale(targets, as_tensor(dones, self.device, th.bool))
-            targets = bootstrap_time_limits(targets, self.gamma, self.policy, next_memory, infos)
-            rollout_buffer.add(actions, targets, episode_starts, values, log_probs, memory)
-            memory = next_memory
+            rollout_buffer.add(actions, episode_starts, values, log_probs, memory)
+            all_rewards.append(rewards)
+            all_dones.append(dones)
+            bootstrapped.append(time_limit_values(self.policy, self._last_memory, infos))
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
-        self._last_memory = memory
-        last_dones = as_tensor(dones, self.device, th.bool)
-        with th.no_grad():
-            last_values = self.policy.evaluate_values(as_tensor(new_obs, self.device), memory, last_dones[None])
-        rollout_buffer.compute_returns_and_advantage(last_values, last_dones)
+        self._finish_rollout(rollout_buffer, all_rewards, all_dones, bootstrapped)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _act(
+        self, obs: Any, memory: th.Tensor, episode_starts: th.Tensor
+    ) -> tuple[th.Tensor, th.Tensor, th.Tensor, th.Tensor]:
+        try:
+            with th.no_grad():
+                return self.policy.act(obs, memory, episode_starts)
+        except (RuntimeError, ValueError):
+            # Distributions refuse NaN: say where it came from, if it came from the environment.
+            check_finite("observation", obs)
+            raise
+
+    def _finish_rollout(
+        self, buffer: SequenceRolloutBuffer, rewards: list[Any], dones: list[Any], bootstrapped: list[th.Tensor | None]
+    ) -> None:
+        """Turn raw rewards into the losses' rewards, and let the buffer estimate advantages."""
+        targets = stack_steps(rewards, self.device, th.float32)
+        check_finite("reward", targets.t())
+        check_finite("observation", buffer.observations_by_env())
+        ended = stack_steps(dones, self.device, th.bool)
+        if self.normalize_reward:
+            targets = self.reward_scale(targets, ended)
+        for t, values in enumerate(bootstrapped):
+            if values is not None:
+                targets[t] += self.gamma * values
+        with th.no_grad():
+            last_obs = as_tensor(self._last_obs, self.device)
+            check_finite("observation", last_obs)
+            last_values = self.policy.evaluate_values(last_obs, self._last_memory, ended[-1:])
+        buffer.finish(targets, last_values, ended[-1])
 
     def train(self) -> None:
         """Update the policy from the rollout, then take its states into the policy's running moments."""

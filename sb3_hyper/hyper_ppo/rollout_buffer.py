@@ -81,11 +81,11 @@ class SequenceRolloutBuffer:
         self.episode_starts = th.zeros(shape, dtype=th.bool, device=device)
         self.rewards, self.values, self.log_probs, self.advantages, self.returns = th.zeros(5, *shape, device=device)
         self.memories = th.zeros(n_steps // sequence_length, n_envs, memory_dim, device=device)
-        self.pos = 0
+        self.reset()
 
     def reset(self) -> None:
         """Begin a rollout."""
-        self.pos = 0
+        self._steps: list[tuple[th.Tensor, ...]] = []
 
     def write_observation(self, obs: Mapping[str, np.ndarray | th.Tensor] | np.ndarray | th.Tensor) -> Tensors:
         """
@@ -96,35 +96,45 @@ class SequenceRolloutBuffer:
         """
         if isinstance(self.observations, dict):
             assert isinstance(obs, Mapping)
-            return {key: _write(rows[self.pos], obs[key]) for key, rows in self.observations.items()}
+            return {key: _write(rows[len(self._steps)], obs[key]) for key, rows in self.observations.items()}
         assert not isinstance(obs, Mapping)
-        return _write(self.observations[self.pos], obs)
+        return _write(self.observations[len(self._steps)], obs)
 
     def add(
         self,
         actions: th.Tensor,
-        rewards: th.Tensor,
         episode_starts: th.Tensor,
         values: th.Tensor,
         log_probs: th.Tensor,
         memory: th.Tensor,
     ) -> None:
         """
-        Complete the current step; its observations are there already.
+        Complete the current step; its observations are there already, its rewards come with the whole rollout's.
 
         :param actions: ``(n_envs, …)``
-        :param rewards: ``(n_envs,)`` as the losses see them
         :param episode_starts: ``(n_envs,)`` bool, whether a trial started with this step's observation
         :param values: ``(n_envs,)``
         :param log_probs: ``(n_envs,)``
         :param memory: ``(n_envs, memory_dim)`` before this step
         """
-        t = self.pos
-        self.actions[t], self.rewards[t], self.episode_starts[t] = actions, rewards, episode_starts
-        self.values[t], self.log_probs[t] = values, log_probs
-        if t % self.sequence_length == 0:
-            self.memories[t // self.sequence_length] = memory
-        self.pos += 1
+        cut, step_in_sequence = divmod(len(self._steps), self.sequence_length)
+        if step_in_sequence == 0:
+            self.memories[cut] = memory
+        self._steps.append((actions, episode_starts, values, log_probs))
+
+    def finish(self, rewards: th.Tensor, last_values: th.Tensor, dones: th.Tensor) -> None:
+        """
+        End the rollout and estimate advantages and returns.
+
+        :param rewards: ``(n_steps, n_envs)`` as the losses see them
+        :param last_values: ``(n_envs,)`` values after the last step
+        :param dones: ``(n_envs,)`` bool, whether the last step ended a trial
+        """
+        targets = (self.actions, self.episode_starts, self.values, self.log_probs)
+        for target, steps in zip(targets, zip(*self._steps, strict=True), strict=True):
+            target.copy_(th.stack(steps))
+        self.rewards.copy_(rewards)
+        self.compute_returns_and_advantage(last_values, dones)
 
     def compute_returns_and_advantage(self, last_values: th.Tensor, dones: th.Tensor) -> None:
         """
@@ -149,6 +159,12 @@ class SequenceRolloutBuffer:
         if isinstance(self.observations, dict):
             return {key: x.flatten(0, 1) for key, x in self.observations.items()}
         return self.observations.flatten(0, 1)
+
+    def observations_by_env(self) -> Tensors:
+        """All observations of the rollout, ``(n_envs, n_steps, …)``."""
+        if isinstance(self.observations, dict):
+            return {key: x.transpose(0, 1) for key, x in self.observations.items()}
+        return self.observations.transpose(0, 1)
 
     def get(self, batch_size: int) -> Iterator[SequenceMinibatch]:
         """

@@ -97,7 +97,7 @@ class Features(nn.Module):
     :param extractor: features extractor of the state
     :param normalize_states: whether a flat state is normalised by running moments (see :meth:`update_normalization`)
     :param normalize_images: whether images are divided by 255
-    :param state_dim: width of the base network's state embedding
+    :param state_dim: width of the base network's state embedding; 0: it sees the state itself
     :param transition_dims: widths of the encoder's embeddings of state, action and reward
     """
 
@@ -119,8 +119,8 @@ class Features(nn.Module):
         is_flat = isinstance(self.state_space, spaces.Box) and not is_image_space(self.state_space)
         self.normalization = RunningNormalization((width,)) if normalize_states and is_flat else None
         self.transition = TransitionFeatures(space, width, *transition_dims)
-        self.embed_state = _embedding(width, state_dim)
-        self.state_dim = state_dim
+        self.embed_state = _embedding(width, state_dim) if state_dim else nn.Identity()
+        self.state_dim = state_dim or width
 
     def forward(self, obs: Observation) -> tuple[th.Tensor, th.Tensor]:
         """

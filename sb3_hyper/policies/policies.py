@@ -48,7 +48,7 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
     :param lr_schedule: learning rate schedule
     :param size: named size of the base networks, "XS", "S", "M", "L", "XL" (the papers') or "XXL"
     :param net_arch: hidden layers of the base networks instead of the named ones: a list, or ``dict(pi=[…], vf=[…])``
-    :param state_dim: width of the base networks' state embedding instead of the named one
+    :param state_dim: width of the base networks' state embedding, instead of the named one; 0: the state itself
     :param encoder: "gru", "lstm" or "pointwise"
     :param encoder_dim: width of an encoding
     :param aggregator: name or class of an aggregator over the encodings, or None for the encoder alone
@@ -226,6 +226,9 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
         if isinstance(self.action_space, spaces.Box):
             # Distributions know actions as vectors: (T * B, *action shape) -> (T * B, A)
             actions = actions.flatten(1)
+        elif isinstance(self.action_space, spaces.MultiBinary):
+            # sb3-contrib's buffer keeps them as integers, which torch's Bernoulli refuses.
+            actions = actions.float()
         state, factors, _ = self.agent.encode(obs, memory, resets)
         distribution = self._distribution(state, factors)
         return self._values(state, factors), distribution.log_prob(actions), distribution.entropy()

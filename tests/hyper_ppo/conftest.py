@@ -1,7 +1,6 @@
 """A restless environment, small models on it, and rollouts."""
 
 import gymnasium as gym
-import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
@@ -16,9 +15,8 @@ from sb3_hyper.hyper_ppo import HyperPPO
 class RestlessEnv(gym.Env):
     """Random observations and rewards; a trial has five steps on average and is terminated or truncated as it comes."""
 
-    observation_space = spaces.Box(-3, 3, (3,))
-
-    def __init__(self, action_space=None, observe=None, end_probability=0.2):
+    def __init__(self, observation_space=None, action_space=None, observe=None, end_probability=0.2):
+        self.observation_space = observation_space or spaces.Box(-3, 3, (3,))
         self.action_space = action_space or spaces.Discrete(3)
         self.end_probability = end_probability
         self.observe = observe or (lambda observation, n_steps: observation)
@@ -26,10 +24,12 @@ class RestlessEnv(gym.Env):
 
     def _observe(self):
         self.n_steps += 1
-        return self.observe(self.np_random.uniform(-3, 3, 3).astype(np.float32), self.n_steps)
+        return self.observe(self.observation_space.sample(), self.n_steps)
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
         return self._observe(), {}
 
     def step(self, action):

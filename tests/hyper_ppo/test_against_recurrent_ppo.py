@@ -1,4 +1,4 @@
-"""HyperPPO's update against sb3-contrib's RecurrentPPO on the same rollout, and truncated backpropagation against a loop."""
+"""HyperPPO's update against RecurrentPPO's on the same rollout, and truncated backpropagation against a loop."""
 
 from inspect import signature
 
@@ -12,7 +12,15 @@ from stable_baselines3.common.logger import configure
 from sb3_hyper.hyper_ppo import HyperPPO
 from sb3_hyper.policies.recurrent_state import pack_memory
 
-KEYS = ["policy_gradient_loss", "value_loss", "entropy_loss", "loss", "approx_kl", "clip_fraction", "explained_variance"]
+KEYS = [
+    "policy_gradient_loss",
+    "value_loss",
+    "entropy_loss",
+    "loss",
+    "approx_kl",
+    "clip_fraction",
+    "explained_variance",
+]
 
 
 def fill(theirs, ours, last_values, dones):

@@ -42,7 +42,9 @@ def test_reward(make_envs, make_model, bad):
         return obs, rewards, dones, infos
 
     env.step_wait = spoilt
-    check_nothing_was_trained(make_model(env=env), 36, "The reward holds NaN or infinity in environment 1, 2 after 12 steps")
+    check_nothing_was_trained(
+        make_model(env=env), 36, "The reward holds NaN or infinity in environment 1, 2 after 12 steps"
+    )
 
 
 def test_part_of_a_trial_is_named(make_envs, make_model):

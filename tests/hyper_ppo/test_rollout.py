@@ -12,7 +12,15 @@ from sb3_hyper.envs import TMazeLS, TrialVecEnv
 from sb3_hyper.hyper_ppo.collection import as_env_actions, bootstrap_time_limits
 from sb3_hyper.hyper_ppo.rollout_buffer import SequenceRolloutBuffer
 
-POLICIES = ["RNNPolicy", "RNNHNPolicy", "RNNFiLMPolicy", "LSTMHNPolicy", "SplAggerPolicy", "AMRLPolicy", "SoftmaxPolicy"]
+POLICIES = [
+    "RNNPolicy",
+    "RNNHNPolicy",
+    "RNNFiLMPolicy",
+    "LSTMHNPolicy",
+    "SplAggerPolicy",
+    "AMRLPolicy",
+    "SoftmaxPolicy",
+]
 
 
 def evaluated(model, batch):
@@ -34,7 +42,8 @@ def test_evaluating_a_rollout_gives_what_acting_gave(make_model, collect, policy
 
 
 @pytest.mark.parametrize(
-    "action_space", [spaces.MultiDiscrete([3, 2]), spaces.MultiBinary(3), spaces.Box(-1, 1, (2,)), spaces.Box(-1, 1, (2, 3))]
+    "action_space",
+    [spaces.MultiDiscrete([3, 2]), spaces.MultiBinary(3), spaces.Box(-1, 1, (2,)), spaces.Box(-1, 1, (2, 3))],
 )
 @pytest.mark.parametrize("trial", [True, False])
 def test_every_action_space(make_envs, make_model, collect, action_space, trial):
@@ -44,6 +53,29 @@ def test_every_action_space(make_envs, make_model, collect, action_space, trial)
     th.testing.assert_close(values, batch.old_values, rtol=1e-5, atol=1e-5)
     th.testing.assert_close(log_prob, batch.old_log_prob, rtol=1e-5, atol=1e-5)
     assert log_prob.shape == entropy.shape == (36,)
+    model.learn(36)
+
+
+STATES = {
+    "image": spaces.Box(0, 255, (36, 36, 3), np.uint8),
+    "discrete": spaces.Discrete(5),
+    "multi-discrete": spaces.MultiDiscrete([3, 2]),
+    "multi-binary": spaces.MultiBinary(4),
+    "matrix": spaces.Box(-1, 1, (2, 3), np.float64),
+    "dict": spaces.Dict(flat=spaces.Box(-1, 1, (3,)), number=spaces.Discrete(5)),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("trial", [True, False])
+def test_every_state_space(make_envs, make_model, collect, state, trial):
+    if trial and state == "dict":
+        pytest.skip("a trial's state is no Dict")
+    model = make_model(env=make_envs(trial=trial, observation_space=STATES[state]))
+    (batch,) = collect(model).get(36)
+    values, log_prob, _ = evaluated(model, batch)
+    th.testing.assert_close(values, batch.old_values, rtol=1e-4, atol=1e-4)
+    th.testing.assert_close(log_prob, batch.old_log_prob, rtol=1e-4, atol=1e-4)
     model.learn(36)
 
 
@@ -69,7 +101,9 @@ def test_memory_is_carried_from_one_rollout_to_the_next(make_model, collect, pol
     rollouts = []
     for _ in range(2):
         buffer = collect(model)
-        rollouts.append([x.clone() for x in (*buffer.observations.values(), buffer.actions, buffer.episode_starts, buffer.values)])
+        rollouts.append(
+            [x.clone() for x in (*buffer.observations.values(), buffer.actions, buffer.episode_starts, buffer.values)]
+        )
     assert not rollouts[1][-2][0].all()
     *observations, actions, starts, values = (th.cat(parts) for parts in zip(*rollouts, strict=True))
     observations = {key: x.flatten(0, 1) for key, x in zip(buffer.observations, observations, strict=True)}
@@ -85,14 +119,18 @@ def test_a_rollout_that_a_callback_stops_leaves_memory_and_observation_in_step(m
     buffer, n_steps = model.rollout_buffer, model.rollout_buffer.pos
     observations = {key: x[:n_steps].flatten(0, 1) for key, x in buffer.observations.items()}
     with th.no_grad():
-        memory = model.policy.agent.encode(observations, th.zeros_like(model._last_memory), buffer.episode_starts[:n_steps])[2]
+        memory = model.policy.agent.encode(
+            observations, th.zeros_like(model._last_memory), buffer.episode_starts[:n_steps]
+        )[2]
     th.testing.assert_close(model._last_memory, memory)
 
 
 def make_buffer(n_steps, n_envs, length=None, **kwargs):
     space = spaces.Box(-1, 1, (1,))
     settings = {"memory_dim": 2, "gamma": 0.9, "gae_lambda": 0.8, "device": th.device("cpu"), **kwargs}
-    return SequenceRolloutBuffer(n_steps, n_envs, length or n_steps, **settings, observation_space=space, action_space=space)
+    return SequenceRolloutBuffer(
+        n_steps, n_envs, length or n_steps, **settings, observation_space=space, action_space=space
+    )
 
 
 @pytest.mark.parametrize(("n_steps", "n_envs"), [(1, 1), (2, 3), (25, 4)])
@@ -143,7 +181,9 @@ def test_minibatches_partition_the_rollout(length, batch_size):
 
 
 def test_buffer_keeps_the_types_of_what_it_stores():
-    observation_space = spaces.Dict(image=spaces.Box(0, 255, (3, 4, 4), np.uint8), number=spaces.Discrete(4), flat=spaces.Box(-1, 1))
+    observation_space = spaces.Dict(
+        image=spaces.Box(0, 255, (3, 4, 4), np.uint8), number=spaces.Discrete(4), flat=spaces.Box(-1, 1)
+    )
     buffer = SequenceRolloutBuffer(2, 1, 2, 0, observation_space, spaces.Discrete(300), th.device("cpu"), 0.9, 0.9)
     assert [buffer.observations[key].dtype for key in ("image", "number", "flat")] == [th.uint8, th.int64, th.float32]
     assert buffer.actions.dtype == th.int64

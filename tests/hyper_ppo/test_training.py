@@ -1,5 +1,7 @@
 """Learning, logging, callbacks, schedules."""
 
+import csv
+
 import numpy as np
 import pytest
 import torch as th
@@ -95,13 +97,17 @@ def test_parameters_can_be_taken_and_given(make_model, collect):
 
 
 def test_schedules(make_model):
-    model = make_model(learning_rate=lambda left: 1e-3 * left, clip_range=lambda left: 0.4 * left, clip_range_vf=lambda left: left)
+    model = make_model(
+        learning_rate=lambda left: 1e-3 * left, clip_range=lambda left: 0.4 * left, clip_range_vf=lambda left: left
+    )
     logged = []
     train = model.train
 
     def train_and_look():
         train()
-        logged.append([model.logger.name_to_value[f"train/{key}"] for key in ("learning_rate", "clip_range", "clip_range_vf")])
+        logged.append(
+            [model.logger.name_to_value[f"train/{key}"] for key in ("learning_rate", "clip_range", "clip_range_vf")]
+        )
 
     model.train = train_and_look
     model.learn(72)
@@ -109,7 +115,7 @@ def test_schedules(make_model):
     assert model.policy.optimizer.param_groups[0]["lr"] == 0.0
 
 
-@pytest.mark.parametrize(("target_kl", "n_steps"), [(None, 4 * 3), (1e3, 4 * 3), (1e-9, 1)])
+@pytest.mark.parametrize(("target_kl", "n_steps"), [(None, 4 * 3), (1e3, 4 * 3), (1e-6, 1)])
 def test_target_kl_stops_an_update(make_model, monkeypatch, target_kl, n_steps):
     """At the first minibatch nothing has moved; at the second everything has moved too far, and no step is taken."""
     model = make_model(target_kl=target_kl, n_epochs=4, batch_size=12, learning_rate=1e-2)
@@ -160,24 +166,20 @@ def test_a_callback_can_stop_the_training(make_model):
 
 
 def test_evaluation_and_checkpoints(make_envs, make_model, tmp_path):
-    evaluation = EvalCallback(make_envs(1), n_eval_episodes=2, eval_freq=10, best_model_save_path=str(tmp_path / "best"), verbose=0)
-    checkpoint = CheckpointCallback(12, str(tmp_path), name_prefix="agent")
-    model = make_model(scrambled=False).learn(72, callback=[evaluation, checkpoint])
-    assert len(evaluation.evaluations_timesteps if evaluation.log_path else [1]) > 0
-    assert evaluation.n_calls == 24
+    evaluation = EvalCallback(make_envs(1), None, None, 2, 10, best_model_save_path=str(tmp_path / "best"), verbose=0)
+    checkpoints = CheckpointCallback(12, str(tmp_path), name_prefix="agent")
+    make_model(scrambled=False).learn(72, callback=[evaluation, checkpoints])
     assert np.isfinite(evaluation.last_mean_reward)
-    assert (tmp_path / "best" / "best_model.zip").exists()
-    last = HyperPPO.load(tmp_path / "agent_72_steps")
-    assert last.num_timesteps == 72
-    assert th.equal(parameters(HyperPPO.load(tmp_path / "agent_36_steps")), parameters(HyperPPO.load(tmp_path / "agent_36_steps")))
-    assert not th.equal(parameters(HyperPPO.load(tmp_path / "agent_36_steps")), parameters(model))
+    assert HyperPPO.load(tmp_path / "best" / "best_model").num_timesteps in (30, 60)
+    first, second = (HyperPPO.load(tmp_path / f"agent_{n}_steps") for n in (36, 72))
+    assert (first.num_timesteps, second.num_timesteps) == (36, 72)
+    assert not th.equal(parameters(first), parameters(second))
 
 
 def logged_by(algorithm, env, tmp_path, **kwargs):
-    """The rows of progress.csv: what the algorithm logs."""
-    import csv
-
-    model = algorithm("SplAggerPolicy" if algorithm is HyperPPO else "MultiInputLstmPolicy", env, n_steps=40, batch_size=80, **kwargs)
+    """The rows of progress.csv."""
+    policy = "SplAggerPolicy" if algorithm is HyperPPO else "MultiInputLstmPolicy"
+    model = algorithm(policy, env, n_steps=40, batch_size=80, n_epochs=1, **kwargs)
     model.set_logger(configure(str(tmp_path / algorithm.__name__), ["csv"]))
     model.learn(320)
     model.logger.close()

@@ -56,8 +56,12 @@ def test_every_order_is_reached(monkeypatch):
 def test_contraction_is_bilinear(shape):
     h, x, weight = make(*shape)
     other_h, other_x = th.randn_like(h), th.randn_like(x)
-    th.testing.assert_close(contract(2 * h - other_h, x, weight), 2 * contract(h, x, weight) - contract(other_h, x, weight))
-    th.testing.assert_close(contract(h, 2 * x - other_x, weight), 2 * contract(h, x, weight) - contract(h, other_x, weight))
+    th.testing.assert_close(
+        contract(2 * h - other_h, x, weight), 2 * contract(h, x, weight) - contract(other_h, x, weight)
+    )
+    th.testing.assert_close(
+        contract(h, 2 * x - other_x, weight), 2 * contract(h, x, weight) - contract(h, other_x, weight)
+    )
 
 
 def test_what_is_expanded_or_transposed_is_read_right(monkeypatch):

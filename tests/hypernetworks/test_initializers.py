@@ -115,7 +115,7 @@ def test_naive_heads_have_no_constant(name):
 @every_base
 @every_shape
 def test_film_under_every_initialiser(name, base, shape):
-    """The ordinary layer is initialised as ever; scale and shift are those of a generated layer with one input and gain 1."""
+    """The ordinary layer is initialised as ever; scale and shift as a generated layer with one input and gain 1."""
     th.manual_seed(0)
     layer = FiLMLinear(K + 1, *shape, GAIN, make_initializer(name, base))
     check_base_layer(layer.linear.weight, base, GAIN)

@@ -69,7 +69,9 @@ def test_plain_layer_does_not_see_the_factors():
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_base_network_is_a_multi_layer_perceptron(kind):
-    network = BaseNetwork(kind, N_FACTORS, N_INPUTS, [7, 4], 2, nn.Tanh, 0.01, make_initializer("BiasHyperInit")).double()
+    network = BaseNetwork(
+        kind, N_FACTORS, N_INPUTS, [7, 4], 2, nn.Tanh, 0.01, make_initializer("BiasHyperInit")
+    ).double()
     x, factors = inputs()
     hidden = network.hidden_layers[0](x, factors).tanh()
     hidden = network.hidden_layers[1](hidden, factors).tanh()
@@ -88,7 +90,9 @@ def test_base_network_without_hidden_layers_is_linear():
 
 
 def test_rows_do_not_influence_each_other():
-    network = BaseNetwork("generated", N_FACTORS, N_INPUTS, [7], 2, nn.Tanh, 1.0, make_initializer("HyperFanIn")).double()
+    network = BaseNetwork(
+        "generated", N_FACTORS, N_INPUTS, [7], 2, nn.Tanh, 1.0, make_initializer("HyperFanIn")
+    ).double()
     x, factors = inputs()
     th.testing.assert_close(network(x[2:3], factors[2:3])[0], network(x, factors)[0][2:3])
 

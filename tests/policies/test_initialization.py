@@ -68,7 +68,9 @@ def test_hyper_fan_in_survives_the_construction(make_policy):
         assert th.count_nonzero(weights[-1]) == th.count_nonzero(biases[-1]) == 0
         n_inputs = weights.shape[2]
         assert weights[:-1].var().item() == pytest.approx(gain**2 / (2 * n_factors * n_inputs), rel=0.1)
-        assert weights[:-1].abs().max().item() == pytest.approx(gain * (3 / (2 * n_factors * n_inputs)) ** 0.5, rel=0.02)
+        assert weights[:-1].abs().max().item() == pytest.approx(
+            gain * (3 / (2 * n_factors * n_inputs)) ** 0.5, rel=0.02
+        )
     for linear in policy.agent.trunk.layers[::2]:
         assert th.count_nonzero(linear.bias) == 0
 

@@ -1,5 +1,7 @@
 """Names, sizes and presets."""
 
+from typing import Any, ClassVar
+
 import pytest
 import torch as th
 from torch import nn
@@ -52,7 +54,7 @@ def test_presets_differ():
 
 def test_preset_of_ones_own(make_policy):
     class Mine(SplAggerPolicy):
-        preset = {"aggregator": "Mean", "latent_dim": 3}
+        preset: ClassVar[dict[str, Any]] = {"aggregator": "Mean", "latent_dim": 3}
 
     class Derived(Mine):
         pass

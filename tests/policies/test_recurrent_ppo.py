@@ -32,7 +32,7 @@ def test_stock_recurrent_ppo_trains_our_policies(policy_class, env_id, tmp_path)
 @pytest.mark.parametrize("policy_class", [RNNHNPolicy, SplAggerPolicy])
 @pytest.mark.parametrize("env_id", ["TMazeLS-v0", "CartPole-v1"])
 def test_stock_recurrent_ppo_finds_the_ratios_at_one(policy_class, env_id):
-    """Before the first step the new log-probabilities are the old ones: padding, resets and carried memories are understood."""
+    """Before a step the log-probabilities are the old ones: padding, resets and carried memories are understood."""
     model = RecurrentPPO(
         policy_class, make_vec_env(env_id, 3), n_steps=40, batch_size=120, n_epochs=1, policy_kwargs=SMALL, seed=0
     )

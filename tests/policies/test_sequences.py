@@ -73,7 +73,7 @@ def test_all_orders_agree_for_every_policy(policy_class, make_policy, sample, sc
     policy = scramble(make_policy(policy_class))
     batch = make_batch(policy, sample)
     results = [with_gradients(policy, *way(policy, *batch)) for way in (time_major, sequence_major, step_by_step)]
-    # Straight-through: the running sum whose gradient is taken ends where a batch begins, so one step alone has no past.
+    # Straight-through: the running sum whose gradient is taken begins with the batch, so one step alone has no past.
     n_parts = 3 if policy.agent_kwargs["straight_through"] else len(results[0])
     th.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-4)
     th.testing.assert_close(results[2][:n_parts], results[0][:n_parts], rtol=1e-4, atol=1e-4)
