@@ -11,7 +11,7 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .PHONY: train test slow check lint format clean
 
-## Train a recurrent-hypernetwork agent on a T-maze and draw its adaptation curve.
+## Train an agent on ENV and draw its adaptation curve.
 train: $(VENV)/train.stamp
 	$(BIN)/python -m rl_zoo3.train --algo hyper_ppo --env $(ENV) --num-threads $(THREADS)
 	$(BIN)/python -m sb3_hyper.evaluate --algo hyper_ppo --env $(ENV) --folder logs --num-threads $(THREADS)

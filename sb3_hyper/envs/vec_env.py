@@ -305,10 +305,10 @@ def _trial_core(env: gym.Env[Any, Any]) -> tuple[TaskDistribution, int, bool, bo
             return None
         env = env.env
     n_steps: float = np.inf
-    while type(env) in (OrderEnforcing, PassiveEnvChecker, TimeLimit):
+    while isinstance(env, (OrderEnforcing, PassiveEnvChecker, TimeLimit)):
         if isinstance(env, TimeLimit):
             n_steps = min(n_steps, env._max_episode_steps)
-        env = env.env  # type: ignore[attr-defined]
+        env = env.env
     if type(env) is not RL2Observation or type(env.env) is not TrialWrapper or type(env.env.env) is not TaskEnv:
         return None
     trial, task_env = env.env, env.env.env

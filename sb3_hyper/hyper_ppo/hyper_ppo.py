@@ -14,7 +14,14 @@ from stable_baselines3.common.utils import FloatSchedule, explained_variance, sa
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.hyper_ppo import losses
-from sb3_hyper.hyper_ppo.collection import as_env_actions, as_tensor, check_finite, stack_steps, time_limit_values
+from sb3_hyper.hyper_ppo.collection import (
+    acting_threads,
+    as_env_actions,
+    as_tensor,
+    check_finite,
+    stack_steps,
+    time_limit_values,
+)
 from sb3_hyper.hyper_ppo.rollout_buffer import SequenceMinibatch, SequenceRolloutBuffer
 from sb3_hyper.hyper_ppo.settings import check_value_loss, sequence_length
 from sb3_hyper.normalization import DiscountedReturnScale
@@ -127,8 +134,17 @@ class HyperPPO(RecurrentPPO):
             verbose=verbose,
             seed=seed,
             device=device,
-            _init_setup_model=_init_setup_model,
+            _init_setup_model=False,
         )
+        if _init_setup_model:
+            self._sequence_length()
+            self._setup_model()
+
+    def _sequence_length(self) -> int:
+        return sequence_length(self.n_steps, self.n_envs, self._minibatch_size(), self.bptt_length)
+
+    def _minibatch_size(self) -> int:
+        return self.batch_size or self.n_steps * self.n_envs
 
     def _setup_model(self) -> None:
         self._setup_lr_schedule()
@@ -138,8 +154,6 @@ class HyperPPO(RecurrentPPO):
                 f"HyperPPO got the policy {self.policy_class.__name__}, wanted a subclass of HyperActorCriticPolicy or "
                 f"one of {', '.join(POLICIES)}. Other recurrent policies train with sb3_contrib.RecurrentPPO."
             )
-        batch_size = self.batch_size or self.n_steps * self.n_envs
-        length = sequence_length(self.n_steps, self.n_envs, batch_size, self.bptt_length)
         self.policy = self.policy_class(
             self.observation_space, self.action_space, self.lr_schedule, use_sde=self.use_sde, **self.policy_kwargs
         ).to(self.device)
@@ -147,7 +161,8 @@ class HyperPPO(RecurrentPPO):
         self.rollout_buffer = SequenceRolloutBuffer(
             self.n_steps,
             self.n_envs,
-            length,
+            # Not checked here: a model may be loaded to act in fewer environments than it was trained in.
+            self.bptt_length or min(self.n_steps, self._minibatch_size()),
             self.policy.memory_dim,
             self.observation_space,
             self.action_space,
@@ -194,7 +209,7 @@ class HyperPPO(RecurrentPPO):
             obs_tensor = rollout_buffer.write_observation(self._last_obs)  # type: ignore[arg-type]
             episode_starts = as_tensor(self._last_episode_starts, self.device, th.bool)
             memory = self._last_memory
-            actions, values, log_probs, self._last_memory = self._act(obs_tensor, memory, episode_starts)
+            actions, values, log_probs, next_memory = self._act(obs_tensor, memory, episode_starts)
             new_obs, rewards, dones, infos = env.step(as_env_actions(actions, self.policy, self._last_obs))
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
@@ -204,9 +219,9 @@ class HyperPPO(RecurrentPPO):
             rollout_buffer.add(actions, episode_starts, values, log_probs, memory)
             all_rewards.append(rewards)
             all_dones.append(dones)
-            bootstrapped.append(time_limit_values(self.policy, self._last_memory, infos))
+            bootstrapped.append(time_limit_values(self.policy, next_memory, infos))
             self._last_obs = new_obs  # type: ignore[assignment]
-            self._last_episode_starts = dones
+            self._last_episode_starts, self._last_memory = dones, next_memory
         self._finish_rollout(rollout_buffer, all_rewards, all_dones, bootstrapped)
         callback.update_locals(locals())
         callback.on_rollout_end()
@@ -216,7 +231,7 @@ class HyperPPO(RecurrentPPO):
         self, obs: Any, memory: th.Tensor, episode_starts: th.Tensor
     ) -> tuple[th.Tensor, th.Tensor, th.Tensor, th.Tensor]:
         try:
-            with th.no_grad():
+            with th.no_grad(), acting_threads(self.device, self.n_envs):
                 return self.policy.act(obs, memory, episode_starts)
         except (RuntimeError, ValueError):
             # Distributions refuse NaN: say where it came from, if it came from the environment.
@@ -262,7 +277,7 @@ class HyperPPO(RecurrentPPO):
     def _train_epoch(self, clip_range: float, clip_range_vf: float | None) -> list[losses.Losses]:
         """One pass over the rollout; it ends early, without a step, when the policy has moved too far."""
         history: list[losses.Losses] = []
-        for minibatch in self.rollout_buffer.get(self.batch_size or self.n_steps * self.n_envs):
+        for minibatch in self.rollout_buffer.get(self._minibatch_size()):
             parts = self._losses(minibatch, clip_range, clip_range_vf)
             history.append(losses.Losses(*(part.detach() for part in parts)))
             if self._moved_too_far(parts):
@@ -355,6 +370,7 @@ class HyperPPO(RecurrentPPO):
         :param progress_bar: whether to show a progress bar
         :return: the model
         """
+        self._sequence_length()
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
 
     def _excluded_save_params(self) -> list[str]:

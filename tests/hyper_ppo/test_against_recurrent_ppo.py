@@ -10,7 +10,6 @@ from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.logger import configure
 
 from sb3_hyper.hyper_ppo import HyperPPO
-from sb3_hyper.policies.recurrent_state import pack_memory
 
 KEYS = [
     "policy_gradient_loss",
@@ -21,72 +20,43 @@ KEYS = [
     "clip_fraction",
     "explained_variance",
 ]
-
-
-def fill(theirs, ours, last_values, dones):
-    """Write HyperPPO's rollout into RecurrentPPO's buffer, step after step."""
-    memory, buffer = ours._rollout_start, ours.rollout_buffer
-    for t in range(ours.n_steps):
-        obs = {key: x[t] for key, x in buffer.observations.items()}
-        theirs.rollout_buffer.add(
-            {key: x.numpy() for key, x in obs.items()},
-            buffer.actions[t].numpy().reshape(ours.n_envs, -1),
-            buffer.rewards[t].numpy(),
-            buffer.episode_starts[t].numpy(),
-            buffer.values[t],
-            buffer.log_probs[t],
-            lstm_states=pack_memory(memory, ours.policy.lstm_actor),
-        )
-        with th.no_grad():
-            memory = ours.policy.agent.encode(obs, memory, buffer.episode_starts[t : t + 1])[2]
-    theirs.rollout_buffer.compute_returns_and_advantage(last_values, dones)
+POLICIES = ["RNNHNPolicy", "SplAggerPolicy", "RNNFiLMPolicy", "RNNPolicy", "LSTMHNPolicy"]
 
 
 @pytest.fixture
 def on_the_same_rollout(make_envs, make_model, collect, monkeypatch):
-    """``make(policy, **settings)``: HyperPPO and RecurrentPPO with equal policies and the same (second) rollout."""
+    """``make(policy, action_space, **settings)``: HyperPPO and RecurrentPPO, equal policies, equal second rollout."""
 
-    def make(policy, action_space, **settings):
+    def make(policy, action_space=None, **settings):
         settings = {"n_epochs": 1, "gamma": 0.95, "gae_lambda": 0.9, **settings}
         ours = make_model(policy, make_envs(action_space=action_space), value_loss="mse", **settings)
-        collect(ours)
-        ours._rollout_start = ours._last_memory
-        collect(ours)
-        theirs = RecurrentPPO(
-            type(ours.policy), ours.env, n_steps=12, batch_size=36, policy_kwargs=ours.policy_kwargs, **settings
-        )
+        settings["policy_kwargs"] = ours.policy_kwargs
+        env = make_envs(action_space=action_space)
+        theirs = RecurrentPPO(type(ours.policy), env, n_steps=12, batch_size=36, seed=0, **settings)
         theirs.set_logger(configure(None, []))
-        last_obs, _ = ours.policy.obs_to_tensor(ours._last_obs)
-        dones = ours._last_episode_starts
-        with th.no_grad():
-            last_values = ours.policy.evaluate_values(last_obs, ours._last_memory, th.as_tensor(dones)[None])
-        fill(theirs, ours, last_values, dones)
-        np.testing.assert_allclose(theirs.rollout_buffer.advantages, ours.rollout_buffer.advantages, atol=1e-5)
-        # The update must not begin where the rollout was made: ratios of 1 would hide the clipping.
-        with th.no_grad():
-            for parameter in ours.policy.parameters():
-                parameter.add_(0.1 * th.randn_like(parameter))
         theirs.policy.load_state_dict(ours.policy.state_dict())
-        # RecurrentPPO cuts its one minibatch at a random step.
-        monkeypatch.setattr(np.random, "randint", lambda high: 0)
+        for model in (ours, theirs):
+            th.manual_seed(0)
+            for _ in range(2):
+                collect(model)
         return ours, theirs
 
+    # RecurrentPPO cuts its one minibatch at a random step.
+    monkeypatch.setattr(np.random, "randint", lambda high: 0)
     return make
 
 
-@pytest.mark.parametrize("policy", ["RNNHNPolicy", "SplAggerPolicy", "RNNFiLMPolicy", "RNNPolicy", "LSTMHNPolicy"])
-@pytest.mark.parametrize("clip_range_vf", [None, 0.1])
-@pytest.mark.parametrize("normalize_advantage", [True, False])
-def test_losses_and_gradients_are_recurrent_ppos(on_the_same_rollout, policy, clip_range_vf, normalize_advantage):
-    settings = {"ent_coef": 0.1, "vf_coef": 0.7, "max_grad_norm": 1e6}
-    models = on_the_same_rollout(
-        policy, None, clip_range_vf=clip_range_vf, normalize_advantage=normalize_advantage, **settings
-    )
-    check_same_update(*models)
-    assert 0 < models[0].logger.name_to_value["train/clip_fraction"] < 1
+def shift_alike(*models):
+    """The update must not begin where the rollout was made: ratios of 1 would hide the clipping."""
+    shifts = [0.1 * th.randn_like(p) for p in models[0].policy.parameters()]
+    with th.no_grad():
+        for model in models:
+            for parameter, shift in zip(model.policy.parameters(), shifts, strict=True):
+                parameter.add_(shift)
 
 
 def check_same_update(ours, theirs):
+    shift_alike(ours, theirs)
     for model in (ours, theirs):
         model.train()
     for key in KEYS:
@@ -96,6 +66,34 @@ def check_same_update(ours, theirs):
         assert (p.grad is None) == (q.grad is None), name
         if p.grad is not None:
             th.testing.assert_close(p.grad, q.grad, rtol=1e-3, atol=1e-5, msg=lambda m, name=name: f"{name}: {m}")
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_rollouts_are_recurrent_ppos(on_the_same_rollout, collect, policy):
+    """Bootstrapped rewards, values, advantages; rollouts that begin and end in the middle of trials."""
+    models = on_the_same_rollout(policy)
+    for seed in range(4):
+        buffers = []
+        for model in models:
+            th.manual_seed(seed)
+            buffers.append(collect(model))
+        ours, theirs = buffers
+        np.testing.assert_array_equal(ours.episode_starts, theirs.episode_starts)
+        np.testing.assert_array_equal(ours.actions, theirs.actions[..., 0])
+        for key in ("rewards", "values", "log_probs", "advantages", "returns"):
+            np.testing.assert_allclose(getattr(ours, key), getattr(theirs, key), rtol=1e-5, atol=1e-5, err_msg=key)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("clip_range_vf", [None, 0.1])
+@pytest.mark.parametrize("normalize_advantage", [True, False])
+def test_losses_and_gradients_are_recurrent_ppos(on_the_same_rollout, policy, clip_range_vf, normalize_advantage):
+    settings = {"ent_coef": 0.1, "vf_coef": 0.7, "max_grad_norm": 1e6}
+    models = on_the_same_rollout(
+        policy, clip_range_vf=clip_range_vf, normalize_advantage=normalize_advantage, **settings
+    )
+    check_same_update(*models)
+    assert 0 < models[0].logger.name_to_value["train/clip_fraction"] < 1
 
 
 @pytest.mark.parametrize("kind", ["box", "multi-discrete", "multi-binary"])
@@ -108,9 +106,17 @@ def test_every_kind_of_action(on_the_same_rollout, kind):
     check_same_update(*on_the_same_rollout("SplAggerPolicy", action_space, ent_coef=0.1, max_grad_norm=1e6))
 
 
+@pytest.mark.parametrize("squash_output", [True, False])
+def test_state_dependent_exploration(on_the_same_rollout, squash_output):
+    """Squashed, the entropy has no closed form and is estimated."""
+    kwargs = {"use_sde": True, "sde_sample_freq": 5, "policy_kwargs": {"squash_output": squash_output}}
+    models = on_the_same_rollout("RNNHNPolicy", spaces.Box(-1, 1, (2,)), ent_coef=0.1, max_grad_norm=1e6, **kwargs)
+    check_same_update(*models)
+
+
 @pytest.mark.parametrize("max_grad_norm", [0.05, 0.5])
 def test_gradients_are_clipped_alike(on_the_same_rollout, max_grad_norm):
-    ours, theirs = on_the_same_rollout("RNNHNPolicy", None, max_grad_norm=max_grad_norm)
+    ours, theirs = on_the_same_rollout("RNNHNPolicy", max_grad_norm=max_grad_norm)
     check_same_update(ours, theirs)
     gradients = [p.grad.flatten() for p in ours.policy.parameters() if p.grad is not None]
     assert th.cat(gradients).norm().item() == pytest.approx(max_grad_norm, rel=1e-3)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
-from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_hyper.envs import TMazeLS, TrialVecEnv
-from sb3_hyper.hyper_ppo.collection import as_env_actions, bootstrap_time_limits
+from sb3_hyper.hyper_ppo.collection import as_env_actions, time_limit_values
 from sb3_hyper.hyper_ppo.rollout_buffer import SequenceRolloutBuffer
+from sb3_hyper.policies.recurrent_state import pack_memory
 
 POLICIES = [
     "RNNPolicy",
@@ -113,16 +113,17 @@ def test_memory_is_carried_from_one_rollout_to_the_next(make_model, collect, pol
     th.testing.assert_close(values, expected.view_as(values), rtol=1e-5, atol=1e-5)
 
 
-def test_a_rollout_that_a_callback_stops_leaves_memory_and_observation_in_step(make_model):
-    model = make_model()
-    model.learn(36, callback=lambda local, _: local["n_steps"] < 7)
-    buffer, n_steps = model.rollout_buffer, model.rollout_buffer.pos
-    observations = {key: x[:n_steps].flatten(0, 1) for key, x in buffer.observations.items()}
-    with th.no_grad():
-        memory = model.policy.agent.encode(
-            observations, th.zeros_like(model._last_memory), buffer.episode_starts[:n_steps]
-        )[2]
-    th.testing.assert_close(model._last_memory, memory)
+def test_a_rollout_that_a_callback_stops_leaves_memory_and_observation_in_step(make_model, collect):
+    """The memory is the one before the observation that comes next."""
+    stopped, complete = make_model(), make_model(n_steps=7, batch_size=21)
+    th.manual_seed(0)
+    # Called after the eighth step is taken and before it is kept.
+    stopped.learn(36, callback=lambda local, _: local["n_steps"] < 7)
+    th.manual_seed(0)
+    collect(complete)
+    for key, x in complete._last_obs.items():
+        np.testing.assert_array_equal(stopped._last_obs[key], x)
+    th.testing.assert_close(stopped._last_memory, complete._last_memory)
 
 
 def make_buffer(n_steps, n_envs, length=None, **kwargs):
@@ -139,16 +140,15 @@ def test_advantages_are_those_of_sb3(n_steps, n_envs, gamma, gae_lambda):
     space, rng = spaces.Box(-1, 1, (1,)), np.random.default_rng(0)
     theirs = RolloutBuffer(n_steps, space, space, "cpu", gae_lambda, gamma, n_envs)
     ours = make_buffer(n_steps, n_envs, gamma=gamma, gae_lambda=gae_lambda)
-    zeros = np.zeros((n_envs, 1))
-    for _ in range(n_steps):
-        rewards, values, log_probs = rng.normal(size=(3, n_envs)).astype(np.float32)
+    zeros, rewards = np.zeros((n_envs, 1)), rng.normal(size=(n_steps, n_envs)).astype(np.float32)
+    for t in range(n_steps):
+        values, log_probs = th.randn(2, n_envs)
         starts = rng.random(n_envs) < 0.3
-        tensors = [th.as_tensor(x) for x in (rewards, starts, values, log_probs)]
-        theirs.add(zeros, zeros, rewards, starts, *tensors[2:])
-        ours.add(th.zeros(n_envs, 1), *tensors, th.zeros(n_envs, 2))
+        theirs.add(zeros, zeros, rewards[t], starts, values, log_probs)
+        ours.add(th.zeros(n_envs, 1), th.as_tensor(starts), values, log_probs, th.zeros(n_envs, 2))
     last_values, dones = th.randn(n_envs), rng.random(n_envs) < 0.5
     theirs.compute_returns_and_advantage(last_values, dones)
-    ours.compute_returns_and_advantage(last_values, th.as_tensor(dones))
+    ours.finish(th.as_tensor(rewards), last_values, th.as_tensor(dones))
     np.testing.assert_allclose(ours.advantages, theirs.advantages, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(ours.returns, theirs.returns, rtol=1e-5, atol=1e-6)
 
@@ -157,26 +157,26 @@ def test_advantages_are_those_of_sb3(n_steps, n_envs, gamma, gae_lambda):
 def test_minibatches_partition_the_rollout(length, batch_size):
     """Every step is in one minibatch, in a whole sequence with the memory from its start."""
     buffer = make_buffer(6, 4, length)
-    for t in range(6):
-        number = 10.0 * th.arange(4) + t
+    numbers = 10.0 * th.arange(4) + th.arange(6)[:, None]
+    for number in numbers:
         buffer.write_observation(number[:, None])
-        buffer.add(number[:, None], *[number] * 4, th.stack((number, number), dim=1))
-    buffer.advantages[:] = buffer.returns[:] = buffer.rewards
-    buffer.episode_starts[:] = buffer.rewards % 7 == 0
+        buffer.add(number[:, None], number % 7 == 0, number, number, th.stack((number, number), dim=1))
+    buffer.finish(numbers, th.zeros(4), th.zeros(4, dtype=th.bool))
+    buffer.advantages[:] = buffer.returns[:] = numbers
     orders = []
     for _ in range(2):
         batches = list(buffer.get(batch_size))
         assert [len(batch.returns) for batch in batches] == [batch_size] * (24 // batch_size)
         for batch in batches:
-            numbers = batch.returns.view(length, -1)
-            assert th.equal(batch.memory[:, 0], numbers[0])
-            assert (numbers[0] % 10 % length == 0).all()
-            assert th.equal(numbers, numbers[0] + th.arange(length)[:, None])
-            assert th.equal(batch.resets, numbers % 7 == 0)
+            sequences = batch.returns.view(length, -1)
+            assert th.equal(batch.memory[:, 0], sequences[0])
+            assert (sequences[0] % 10 % length == 0).all()
+            assert th.equal(sequences, sequences[0] + th.arange(length)[:, None])
+            assert th.equal(batch.resets, sequences % 7 == 0)
             for part in (batch.actions[:, 0], batch.observations[:, 0], *batch[2:5]):
                 assert th.equal(part, batch.returns)
         orders.append(th.cat([batch.returns for batch in batches]).tolist())
-    assert sorted(orders[0]) == sorted(buffer.rewards.flatten().tolist())
+    assert sorted(orders[0]) == sorted(numbers.flatten().tolist())
     assert orders[0] != orders[1] or batch_size == 24
 
 
@@ -190,57 +190,41 @@ def test_buffer_keeps_the_types_of_what_it_stores():
 
 
 @pytest.mark.parametrize("trial", [True, False])
-def test_time_limits_are_bootstrapped_as_one_by_one(make_envs, make_model, trial):
+def test_values_at_time_limits_are_those_of_one_by_one(make_envs, make_model, trial):
     """The loop of sb3-contrib's RecurrentPPO against one batch."""
     env = make_envs(5, trial)
-    model = make_model(env=env, batch_size=60)
-    policy, gamma, n_limited = model.policy, 0.9, 0
+    policy, n_limited = make_model(env=env, batch_size=60).policy, 0
     env.reset()
     for _ in range(30):
-        memory, rewards = th.randn(5, policy.memory_dim).abs(), th.randn(5)
+        memory, expected = th.randn(5, policy.memory_dim).abs(), th.zeros(5)
         _, _, dones, infos = env.step(np.zeros(5, dtype=int))
-        expected = rewards.clone()
         for i, info in enumerate(infos):
             if dones[i] and info["TimeLimit.truncated"]:
                 n_limited += 1
                 obs, _ = policy.obs_to_tensor(info["terminal_observation"])
-                half = policy.lstm_actor.hidden_size
-                padded = th.nn.functional.pad(memory[i], (0, 2 * half - policy.memory_dim))
-                states = RNNStates(*[(padded[None, None, :half], padded[None, None, half:])] * 2)
+                states = pack_memory(memory[i : i + 1], policy.lstm_actor)
                 with th.no_grad():
-                    expected[i] += gamma * policy.predict_values(obs, states.vf, th.zeros(1))[0, 0]
-        th.testing.assert_close(bootstrap_time_limits(rewards, gamma, policy, memory, infos), expected)
+                    expected[i] = policy.predict_values(obs, states.vf, th.zeros(1))[0, 0]
+        values = time_limit_values(policy, memory, infos)
+        th.testing.assert_close(th.zeros(5) if values is None else values, expected)
     assert n_limited > 5
-
-
-def test_rollouts_bootstrap_what_a_time_limit_cut_off(make_envs, make_model, collect):
-    env = make_envs()
-    model = make_model(env=env)
-    steps = []
-    step_wait = env.step_wait
-    env.step_wait = lambda: steps.append(step_wait()) or steps[-1]
-    buffer = collect(model)
-    rewards = np.stack([rewards for _, rewards, _, _ in steps])
-    limited = np.array([[info["TimeLimit.truncated"] for info in infos] for _, _, _, infos in steps])
-    assert limited.any()
-    np.testing.assert_array_equal(buffer.rewards.numpy() != rewards, limited)
 
 
 def test_the_losses_see_scaled_rewards_and_the_encoder_raw_ones(make_envs, make_model, collect):
     model = make_model(env=make_envs(), normalize_reward=True, n_steps=60, batch_size=60, gamma=0.9)
     buffer = collect(model)
-    reference = VecNormalize(make_envs(), norm_obs=False, gamma=0.9)
+    reference, raw_rewards, limited = VecNormalize(make_envs(), norm_obs=False, gamma=0.9), [], []
     reference.seed(0)
     reference.reset()
     for t, actions in enumerate(buffer.actions.numpy()):
-        obs, rewards, dones, infos = reference.step(actions)
-        limited = np.array([info["TimeLimit.truncated"] for info in infos])
-        if t > 10:
-            np.testing.assert_allclose(buffer.rewards[t][~limited], rewards[~limited], rtol=0.01)
+        obs, _, dones, infos = reference.step(actions)
+        raw_rewards.append(reference.get_original_reward())
+        limited.append([info["TimeLimit.truncated"] for info in infos])
         if t < 59:
             np.testing.assert_array_equal(buffer.observations["previous_reward"][t + 1], obs["previous_reward"])
-            raw = np.where(dones, 0.0, reference.get_original_reward())
-            np.testing.assert_allclose(obs["previous_reward"][:, 0], raw)
+            np.testing.assert_allclose(obs["previous_reward"][:, 0], np.where(dones, 0.0, raw_rewards[t]))
+    scaled, limited = reference.normalize_reward(np.stack(raw_rewards)), np.array(limited)
+    np.testing.assert_allclose(buffer.rewards[~limited], scaled[~limited], rtol=1e-3)
 
 
 def test_environments_that_speak_tensors(make_model, collect):

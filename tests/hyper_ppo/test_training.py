@@ -143,7 +143,7 @@ class Recorder(BaseCallback):
         return True
 
     def _on_rollout_end(self):
-        assert self.model.rollout_buffer.pos == 12
+        assert th.count_nonzero(self.model.rollout_buffer.returns) == 36
         self.events.append("rollout end")
 
     def _on_training_end(self):
@@ -235,3 +235,12 @@ def test_verbose_run_prints_a_table(make_envs, capsys):
     printed = capsys.readouterr().out
     assert "train/" in printed
     assert "Early stopping" in printed
+
+
+def test_a_model_acts_in_fewer_environments_than_it_was_trained_in(tmp_path):
+    model = HyperPPO("RNNPolicy", make_vec_env("CartPole-v1", 4), n_steps=8, batch_size=32, policy_kwargs={"encoder_dim": 8})
+    model.save(tmp_path / "model")
+    loaded = HyperPPO.load(tmp_path / "model", env=make_vec_env("CartPole-v1", 1))
+    assert loaded.predict(loaded.get_env().reset())[0].shape == (1,)
+    with pytest.raises(ValueError, match="tile"):
+        loaded.learn(8)

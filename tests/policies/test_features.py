@@ -46,6 +46,15 @@ def test_what_the_base_networks_see(name, make_policy, sample, scramble):
     th.testing.assert_close(inputs, seen)
 
 
+def test_base_networks_can_see_the_state_itself(make_policy, sample):
+    policy = make_policy(POLICIES["RNNSPolicy"], state_dim=0)
+    obs = observations(policy, sample)
+    policy.update_normalization(obs)
+    state, factors, _ = policy.agent.encode(obs, th.zeros(N, policy.memory_dim), th.ones(1, N, dtype=th.bool))
+    normalised = policy.agent.features.normalization(obs["observation"])
+    assert th.equal(state, th.cat((normalised, factors[:, :-1]), dim=1))
+
+
 def test_both_losses_train_the_encoder(make_policy, sample, scramble, policy_class):
     policy = scramble(make_policy(policy_class))
     obs, memory = observations(policy, sample), th.zeros(2, policy.memory_dim)
