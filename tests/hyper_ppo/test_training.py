@@ -238,7 +238,8 @@ def test_verbose_run_prints_a_table(make_envs, capsys):
 
 
 def test_a_model_acts_in_fewer_environments_than_it_was_trained_in(tmp_path):
-    model = HyperPPO("RNNPolicy", make_vec_env("CartPole-v1", 4), n_steps=8, batch_size=32, policy_kwargs={"encoder_dim": 8})
+    kwargs = {"n_steps": 8, "batch_size": 32, "policy_kwargs": {"encoder_dim": 8}}
+    model = HyperPPO("RNNPolicy", make_vec_env("CartPole-v1", 4), **kwargs)
     model.save(tmp_path / "model")
     loaded = HyperPPO.load(tmp_path / "model", env=make_vec_env("CartPole-v1", 1))
     assert loaded.predict(loaded.get_env().reset())[0].shape == (1,)
