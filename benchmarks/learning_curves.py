@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from stable_baselines3.common.monitor import load_results
 
 N_BINS = 40
+PAPER_NAMES = {"RNNHN": "RNN+HN", "RNNS": "RNN+S", "RNNFiLM": "RNN+FiLM"}
 
 
 def read_curve(run: Path, bins: np.ndarray) -> np.ndarray:
@@ -53,13 +54,12 @@ def draw(groups: dict[str, list[Path]], env: str, frames: float, best: float | N
         curves = np.stack([read_curve(run, bins) for run in runs])
         centers = (bins[1:] + bins[:-1]) / 2e6
         n_seeds = f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
-        (line,) = axes.plot(centers, curves.mean(axis=0), label=f"{policy.removesuffix('Policy')} ({n_seeds})", lw=2)
+        name = policy.removesuffix("Policy")
+        (line,) = axes.plot(centers, curves.mean(axis=0), label=f"{PAPER_NAMES.get(name, name)} ({n_seeds})", lw=2)
         axes.fill_between(centers, curves.min(axis=0), curves.max(axis=0), color=line.get_color(), alpha=0.2, lw=0)
     if best is not None:
         axes.axhline(best, color="0.4", ls="--", lw=1)
-        axes.annotate(
-            "best possible", (0.0, best), xytext=(4, -12), textcoords="offset points", color="0.4", fontsize=9
-        )
+        axes.text(frames / 1e6, best - 0.3, "best possible", color="0.4", ha="right", va="top")
     axes.set(xlabel="million frames", ylabel="mean trial return while exploring", title=f"{env}: learning to remember")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

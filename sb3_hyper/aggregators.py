@@ -44,7 +44,7 @@ class Aggregator(nn.Module, ABC):
         return sum(width for _, width in self.parts)
 
     def identity(self, *batch_shape: int) -> th.Tensor:
-        """The empty trial: zeros of shape ``(*batch_shape, state_dim)``, on the module's device."""
+        """The empty trial: zeros of shape ``(*batch_shape, state_dim)``."""
         return th.zeros(*batch_shape, self.state_dim)
 
     @abstractmethod

@@ -36,7 +36,7 @@ class _GRUScan(th.autograd.Function):
         ]
         tensors += [reset_update, reset_update[:, :width], reset_update[:, width:], new]
         rows = [th.split(tensor, batch_sizes) for tensor in tensors]
-        h, weight_t = initial, weight.t()
+        h, weight_t = initial, weight.t().contiguous()
         for size, gate_rz, gate_n, h_next, product, product_rz, c, rz, r, z, n in zip(batch_sizes, *rows, strict=True):
             before = h if len(h) == size else h[:size]
             th.addmm(bias, before, weight_t, out=product)

@@ -82,7 +82,7 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "preset" in cls.__dict__:
+        if "preset" in cls.__dict__ and "__init__" not in cls.__dict__:
             type.__setattr__(cls, "__init__", partialmethod(HyperActorCriticPolicy.__init__, **cls.preset))
 
     def __init__(

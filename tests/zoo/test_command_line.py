@@ -128,3 +128,9 @@ def test_interrupted_training_leaves_a_model(tmp_path: Path) -> None:
         assert process.wait(timeout=60) == 0
     assert "Saving to" in output
     assert HyperPPO.load(saved_model(tmp_path), device="cpu").num_timesteps > 0
+
+
+def test_the_trained_agent_plays_all_its_trials_perfectly(command_line: CommandLine) -> None:
+    trained_agents = Path(__file__).parents[2] / "trained_agents"
+    arguments = ("--algo", "hyper_ppo", "--env", "TMazeLS-v0", "-f", trained_agents, "--no-render", "-n", 1200)
+    assert "Mean reward: 16.00 +/- 0.00" in command_line("rl_zoo3.enjoy", *arguments).stdout
