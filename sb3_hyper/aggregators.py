@@ -7,7 +7,7 @@ trial.
 """
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch as th
 from torch import nn
@@ -30,22 +30,30 @@ class Aggregator(nn.Module, ABC):
     :param input_dim: width of an encoding
     """
 
+    trusts_parts: ClassVar[bool] = False
+    """Whether ``parts`` describes this class's :meth:`combine`: a subclass with a new one says its parts anew."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "combine" in cls.__dict__ or "__init__" in cls.__dict__:
+            cls.trusts_parts = "__init__" in cls.__dict__
+
     def __init__(self, input_dim: int) -> None:
         super().__init__()
         if input_dim < 1:
             raise ValueError(f"{type(self).__name__} got input_dim={input_dim}, wanted at least 1.")
         self.input_dim = input_dim
         self.output_dim = input_dim
-        self.parts: tuple[tuple[Accumulation, int], ...] = (("sum", input_dim),)
+        self.parts: tuple[tuple[Accumulation, int], ...] = (("associative", input_dim),)
 
     @property
     def state_dim(self) -> int:
         """Width of the monoid's state."""
         return sum(width for _, width in self.parts)
 
-    def identity(self, *batch_shape: int) -> th.Tensor:
+    def identity(self, *batch_shape: int, device: th.device | str | None = None) -> th.Tensor:
         """The empty trial: zeros of shape ``(*batch_shape, state_dim)``."""
-        return th.zeros(*batch_shape, self.state_dim)
+        return th.zeros(*batch_shape, self.state_dim, device=device)
 
     @abstractmethod
     def lift(self, encoding: th.Tensor) -> th.Tensor:
@@ -86,6 +94,10 @@ class Aggregator(nn.Module, ABC):
 
 class Sum(Aggregator):
     """The sum of the encodings: state s, combine +, readout s."""
+
+    def __init__(self, input_dim: int) -> None:
+        super().__init__(input_dim)
+        self.parts = (("sum", input_dim),)
 
     @override
     def lift(self, encoding: th.Tensor) -> th.Tensor:
@@ -339,9 +351,14 @@ def make_aggregator(aggregator: str | type[Aggregator], input_dim: int) -> Aggre
     :param input_dim: width of the encodings
     :return: the aggregator
     :raises ValueError: when the name is unknown, or the width does not suit it
+    :raises TypeError: when it is neither
     """
     if isinstance(aggregator, str):
         if aggregator not in AGGREGATORS:
             raise unknown_name("aggregator", aggregator, AGGREGATORS)
         aggregator = AGGREGATORS[aggregator]
+    if not issubclass(aggregator, Aggregator):
+        raise TypeError(
+            f"aggregator={aggregator}: wanted a subclass of Aggregator, or a name ({', '.join(AGGREGATORS)})."
+        )
     return aggregator(input_dim)

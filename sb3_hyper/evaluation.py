@@ -41,6 +41,10 @@ class RandomBaseline:
         self._batch: spaces.Space[Any] | None = None
         self._n_envs = 0
 
+    def seed(self, seed: int) -> None:
+        """Start the actions anew from a seed."""
+        self._seed, self._batch = seed, None
+
     def predict(
         self,
         observation: npt.NDArray[Any] | dict[str, npt.NDArray[Any]],
@@ -102,6 +106,8 @@ def evaluate_adaptation(
             if seed is not None:
                 th.manual_seed(seed)
                 vec_env.seed(seed)
+                if isinstance(model, RandomBaseline):
+                    model.seed(seed)
             returns = _play(model, vec_env, n_trials, deterministic, max_trial_length)
         return AdaptationResult(
             environment=_environment_name(vec_env),

@@ -54,12 +54,14 @@ class RunningNormalization(RunningMoments):
 
     scale: th.Tensor
     offset: th.Tensor
+    bound: th.Tensor
 
     def __init__(self, shape: tuple[int, ...], clip: float = 10.0) -> None:
         super().__init__(shape)
         self.clip = clip
         self.register_buffer("scale", th.ones(shape))
         self.register_buffer("offset", th.zeros(shape))
+        self.register_buffer("bound", th.full((), th.inf))
 
     @th.no_grad()
     @override
@@ -70,10 +72,11 @@ class RunningNormalization(RunningMoments):
         scale = th.where(self.variance > 1e-12, scale, 1.0)
         self.scale.copy_(scale)
         self.offset.copy_(-self.mean * scale)
+        self.bound.fill_(self.clip)
 
     def forward(self, x: th.Tensor) -> th.Tensor:
         """``(N, *shape) -> (N, *shape)``."""
-        return th.addcmul(self.offset, x, self.scale).clamp(-self.clip, self.clip)
+        return th.addcmul(self.offset, x, self.scale).clamp(-self.bound, self.bound)
 
 
 class DiscountedReturnScale(nn.Module):
@@ -96,18 +99,17 @@ class DiscountedReturnScale(nn.Module):
         self.register_buffer("running_return", th.zeros(n_envs, dtype=th.float64), persistent=False)
 
     @th.no_grad()
-    def forward(self, rewards: th.Tensor, dones: th.Tensor) -> th.Tensor:
+    def forward(self, rewards: th.Tensor, episode_starts: th.Tensor) -> th.Tensor:
         """
         Take in a rollout and scale it, by the moments that include it.
 
         :param rewards: ``(T, n_envs)`` raw rewards
-        :param dones: ``(T, n_envs)`` bool, whether a trial ended with the step
+        :param episode_starts: ``(T, n_envs)`` bool, whether a trial started with the step
         :return: ``(T, n_envs)`` scaled rewards
         """
-        starts = th.cat((th.zeros_like(dones[:1]), dones[:-1]))
         decay = th.full_like(rewards, self.gamma, dtype=th.float64)[..., None]
-        returns = running_sum(rewards.double()[..., None], self.running_return[:, None], starts, decay)[..., 0]
+        returns = running_sum(rewards.double()[..., None], self.running_return[:, None], episode_starts, decay)[..., 0]
         self.moments.update(returns.flatten())
-        self.running_return.copy_(returns[-1].masked_fill(dones[-1], 0.0))
+        self.running_return.copy_(returns[-1])
         scaled = rewards * (self.moments.variance + 1e-8).rsqrt().to(rewards.dtype)
         return scaled.clamp(-self.clip, self.clip)

@@ -43,7 +43,7 @@ def scan(aggregator: Aggregator, lifted: th.Tensor, state: th.Tensor, resets: th
     if len(lifted) == 1:
         return scan_reference(aggregator, lifted, state, resets)
     operations = [operation for operation, _ in aggregator.parts]
-    if lifted.device.type != "cpu" or "associative" in operations:
+    if lifted.device.type != "cpu" or "associative" in operations or not aggregator.trusts_parts:
         return _scan_with_flags(aggregator, lifted, state, resets)
     widths = [width for _, width in aggregator.parts]
     parts = zip(operations, th.split(lifted, widths, dim=-1), th.split(state, widths, dim=-1), strict=True)

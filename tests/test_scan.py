@@ -178,3 +178,16 @@ def test_straight_through_has_the_value_of_one_and_the_gradient_of_the_other():
 def test_straight_through_refuses_shapes_that_differ():
     with pytest.raises(ValueError, match=r"one shape, got \(2, 3\) and \(2, 4\)"):
         straight_through(th.zeros(2, 3), th.zeros(2, 4))
+
+
+class OverwrittenMax(AGGREGATORS["Max"]):
+    """A subclass with an operation of its own and its parent's ``parts``."""
+
+    def combine(self, first, second):
+        return first + second + first * second
+
+
+def test_a_new_operation_is_not_accumulated_as_its_parents():
+    aggregator, lifted, resets = OverwrittenMax(3), th.rand(20, 2, 3), th.rand(20, 2) < 0.2
+    states = (lifted, aggregator.identity(2), resets)
+    th.testing.assert_close(scan(aggregator, *states), scan_reference(aggregator, *states))

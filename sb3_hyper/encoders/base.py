@@ -27,9 +27,9 @@ class SequenceEncoder(nn.Module, ABC):
         self.output_dim = output_dim
         self.state_dim = state_dim
 
-    def initial_state(self, n_sequences: int) -> th.Tensor:
+    def initial_state(self, n_sequences: int, device: th.device | str | None = None) -> th.Tensor:
         """The memory of ``n_sequences`` empty trials, ``(n_sequences, state_dim)`` zeros."""
-        return th.zeros(n_sequences, self.state_dim)
+        return th.zeros(n_sequences, self.state_dim, device=device)
 
     @abstractmethod
     def forward(self, x: th.Tensor, state: th.Tensor, resets: th.Tensor) -> tuple[th.Tensor, th.Tensor]:

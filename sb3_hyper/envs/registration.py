@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import gymnasium as gym
@@ -12,7 +11,8 @@ from sb3_hyper.envs.rl2_observation import RL2Observation
 from sb3_hyper.envs.t_maze import TMazeAgreement, TMazeChecks, TMazeLatent, TMazeLS, TMazeOrder
 from sb3_hyper.envs.task import Split, TaskDistribution
 from sb3_hyper.envs.task_env import TaskEnv
-from sb3_hyper.envs.trial import TaskSampler, TrialWrapper
+from sb3_hyper.envs.trial import TaskSampler, TrialWrapper, check_n_episodes
+from sb3_hyper.errors import unknown_name
 
 TASK_DISTRIBUTIONS: dict[str, type[TaskDistribution]] = {
     "TMazeLS-v0": TMazeLS,
@@ -55,7 +55,7 @@ def make_trial(
         distribution_kwargs["split"] = split
     task_distribution = distribution_class(**distribution_kwargs)
     n_episodes = task_distribution.n_episodes if n_episodes_per_trial is None else n_episodes_per_trial
-    _check_n_episodes(n_episodes)
+    check_n_episodes(n_episodes)
     trial = TrialWrapper(TaskEnv(task_distribution, render_mode), n_episodes)
     return RL2Observation(trial, full_transitions, expose_task)
 
@@ -81,7 +81,7 @@ def make_trials(
     :return: The environment.
     :raises ValueError: If the number of episodes is less than 1.
     """
-    _check_n_episodes(n_episodes_per_trial)
+    check_n_episodes(n_episodes_per_trial)
     inner = gym.make(env) if isinstance(env, str) else env
     return RL2Observation(TrialWrapper(inner, n_episodes_per_trial, task_sampler), full_transitions, expose_task)
 
@@ -98,11 +98,4 @@ def register_environments() -> None:
 def _distribution_class(name: str) -> type[TaskDistribution]:
     if name in TASK_DISTRIBUTIONS or f"{name}-v0" in TASK_DISTRIBUTIONS:
         return TASK_DISTRIBUTIONS.get(name) or TASK_DISTRIBUTIONS[f"{name}-v0"]
-    nearest = difflib.get_close_matches(name, TASK_DISTRIBUTIONS, n=1)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    raise ValueError(f"There is no task distribution {name!r}; the choices are {list(TASK_DISTRIBUTIONS)}.{hint}")
-
-
-def _check_n_episodes(n_episodes: int) -> None:
-    if n_episodes < 1:
-        raise ValueError(f"n_episodes_per_trial must be at least 1, got {n_episodes}.")
+    raise unknown_name("task distribution", name, TASK_DISTRIBUTIONS)

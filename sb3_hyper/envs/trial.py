@@ -42,8 +42,7 @@ class TrialWrapper(gym.Wrapper[ObsType, ActType, ObsType, ActType]):
         self, env: gym.Env[ObsType, ActType], n_episodes: int, task_sampler: TaskSampler | None = None
     ) -> None:
         super().__init__(env)
-        if n_episodes < 1:
-            raise ValueError(f"A trial has at least one episode, got n_episodes={n_episodes}.")
+        check_n_episodes(n_episodes)
         self.n_episodes = n_episodes
         self.task_sampler = task_sampler
         self._task_random: np.random.Generator | None = None
@@ -129,12 +128,20 @@ class TrialWrapper(gym.Wrapper[ObsType, ActType, ObsType, ActType]):
         )
 
 
+def check_n_episodes(n_episodes: object) -> None:
+    """Raise ValueError unless a trial of so many episodes has an end."""
+    if not isinstance(n_episodes, (int, np.integer)) or n_episodes < 1:
+        raise ValueError(f"n_episodes_per_trial must be a whole number of at least 1, got {n_episodes!r}.")
+
+
 def _same_task(a: Any, b: Any) -> bool:
     """Compare two tasks, which may be numbers, arrays, or containers of them."""
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(_same_task(a[key], b[key]) for key in a)
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        return bool(np.allclose(np.asarray(a, dtype=float), np.asarray(b, dtype=float), equal_nan=True))
+        a, b = np.asarray(a), np.asarray(b)
+        are_numbers = a.dtype.kind in "fiub" and b.dtype.kind in "fiub"
+        return a.shape == b.shape and bool(np.allclose(a, b, equal_nan=True) if are_numbers else np.all(a == b))
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return len(a) == len(b) and all(_same_task(x, y) for x, y in zip(a, b, strict=True))
     return bool(a == b)

@@ -20,7 +20,7 @@ from sb3_hyper.envs.batched_trials import BatchedTrials, FinishedTrials
 from sb3_hyper.envs.rl2_observation import RL2Observation
 from sb3_hyper.envs.task import TaskDistribution
 from sb3_hyper.envs.task_env import TaskEnv
-from sb3_hyper.envs.trial import TrialWrapper
+from sb3_hyper.envs.trial import TrialWrapper, check_n_episodes
 
 Wrapper: TypeAlias = gym.Wrapper[Any, Any, Any, Any]
 
@@ -59,8 +59,9 @@ class TrialVecEnv(VecEnv):
         monitors: Sequence[Monitor[Any, Any]] = (),
     ) -> None:
         n_episodes = distribution.n_episodes if n_episodes is None else n_episodes
-        if n_envs < 1 or n_episodes < 1:
-            raise ValueError(f"n_envs and n_episodes must be at least 1, got {n_envs} and {n_episodes}.")
+        check_n_episodes(n_episodes)
+        if n_envs < 1:
+            raise ValueError(f"n_envs must be at least 1, got {n_envs}.")
         if monitors and len(monitors) != n_envs:
             raise ValueError(f"Wanted one monitor per environment, {n_envs}, or none; got {len(monitors)}.")
         self.distribution = distribution

@@ -1,5 +1,6 @@
 """What happens to numbers on their way between environments and HyperPPO."""
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,8 +24,12 @@ def acting_threads(device: th.device, n_envs: int) -> Iterator[None]:
     :param n_envs: number of environments
     """
     n_threads = th.get_num_threads()
-    if device.type == "cpu" and n_envs <= _SMALL_BATCH:
-        th.set_num_threads(1)
+    # The number of threads belongs to the process: models that train in threads must not restore each other's.
+    is_alone = threading.current_thread() is threading.main_thread()
+    if device.type != "cpu" or n_envs > _SMALL_BATCH or not is_alone:
+        yield
+        return
+    th.set_num_threads(1)
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.utils import FloatSchedule, explained_variance, safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_hyper.errors import unknown_name
 from sb3_hyper.hyper_ppo import losses
 from sb3_hyper.hyper_ppo.collection import (
     acting_threads,
@@ -23,11 +24,15 @@ from sb3_hyper.hyper_ppo.collection import (
     time_limit_values,
 )
 from sb3_hyper.hyper_ppo.rollout_buffer import SequenceMinibatch, SequenceRolloutBuffer
-from sb3_hyper.hyper_ppo.settings import check_value_loss, sequence_length
+from sb3_hyper.hyper_ppo.settings import check_counts, check_value_loss, sequence_length
 from sb3_hyper.normalization import DiscountedReturnScale
 from sb3_hyper.policies import POLICIES, HyperActorCriticPolicy
 
 SelfHyperPPO = TypeVar("SelfHyperPPO", bound="HyperPPO")
+
+
+_OF_THE_PRESENT_ROLLOUT = ("_last_memory", "_last_obs", "_last_episode_starts")
+"""Not saved: they may be tensors on a device, and a loaded model starts with new trials."""
 
 
 class HyperPPO(RecurrentPPO):
@@ -107,6 +112,7 @@ class HyperPPO(RecurrentPPO):
         _init_setup_model: bool = True,
     ) -> None:
         check_value_loss(value_loss)
+        check_counts(n_steps=n_steps, n_epochs=n_epochs, batch_size=1 if batch_size is None else batch_size)
         self.value_loss: losses.ValueLoss = value_loss
         self.normalize_reward = normalize_reward
         self.bptt_length = bptt_length
@@ -139,6 +145,11 @@ class HyperPPO(RecurrentPPO):
         if _init_setup_model:
             self._sequence_length()
             self._setup_model()
+
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        if policy_name not in self.policy_aliases:
+            raise unknown_name("policy", policy_name, self.policy_aliases)
+        return super()._get_policy_from_name(policy_name)
 
     def _sequence_length(self) -> int:
         return sequence_length(self.n_steps, self.n_envs, self._minibatch_size(), self.bptt_length)
@@ -202,7 +213,7 @@ class HyperPPO(RecurrentPPO):
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
         callback.on_rollout_start()
-        all_rewards, all_dones, bootstrapped = [], [], []
+        all_rewards, all_starts, bootstrapped = [], [], []
         for n_steps in range(n_rollout_steps):
             if self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0:
                 self.policy.reset_noise(env.num_envs)
@@ -210,7 +221,8 @@ class HyperPPO(RecurrentPPO):
             episode_starts = as_tensor(self._last_episode_starts, self.device, th.bool)
             memory = self._last_memory
             actions, values, log_probs, next_memory = self._act(obs_tensor, memory, episode_starts)
-            new_obs, rewards, dones, infos = env.step(as_env_actions(actions, self.policy, self._last_obs))
+            clipped_actions = as_env_actions(actions, self.policy, self._last_obs)
+            new_obs, rewards, dones, infos = env.step(clipped_actions)
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():
@@ -218,11 +230,11 @@ class HyperPPO(RecurrentPPO):
             self._update_info_buffer(infos, dones)
             rollout_buffer.add(actions, episode_starts, values, log_probs, memory)
             all_rewards.append(rewards)
-            all_dones.append(dones)
+            all_starts.append(episode_starts)
             bootstrapped.append(time_limit_values(self.policy, next_memory, infos))
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts, self._last_memory = dones, next_memory
-        self._finish_rollout(rollout_buffer, all_rewards, all_dones, bootstrapped)
+        self._finish_rollout(rollout_buffer, all_rewards, all_starts, bootstrapped)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
@@ -239,23 +251,27 @@ class HyperPPO(RecurrentPPO):
             raise
 
     def _finish_rollout(
-        self, buffer: SequenceRolloutBuffer, rewards: list[Any], dones: list[Any], bootstrapped: list[th.Tensor | None]
+        self,
+        buffer: SequenceRolloutBuffer,
+        rewards: list[Any],
+        starts: list[th.Tensor],
+        bootstrapped: list[th.Tensor | None],
     ) -> None:
         """Turn raw rewards into the losses' rewards, and let the buffer estimate advantages."""
         targets = stack_steps(rewards, self.device, th.float32)
         check_finite("reward", targets.t())
         check_finite("observation", buffer.observations_by_env())
-        ended = stack_steps(dones, self.device, th.bool)
+        ended = as_tensor(self._last_episode_starts, self.device, th.bool)
         if self.normalize_reward:
-            targets = self.reward_scale(targets, ended)
+            targets = self.reward_scale(targets, th.stack(starts))
         for t, values in enumerate(bootstrapped):
             if values is not None:
                 targets[t] += self.gamma * values
         with th.no_grad():
             last_obs = as_tensor(self._last_obs, self.device)
             check_finite("observation", last_obs)
-            last_values = self.policy.evaluate_values(last_obs, self._last_memory, ended[-1:])
-        buffer.finish(targets, last_values, ended[-1])
+            last_values = self.policy.evaluate_values(last_obs, self._last_memory, ended[None])
+        buffer.finish(targets, last_values, ended)
 
     def train(self) -> None:
         """Update the policy from the rollout, then take its states into the policy's running moments."""
@@ -336,7 +352,9 @@ class HyperPPO(RecurrentPPO):
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: Any = None) -> None:
         super()._update_info_buffer(infos, dones)
-        self._episode_returns.extend(info["episode_returns"] for info in infos if "episode_returns" in info)
+        self._episode_returns.extend(
+            info["episode_returns"] for info in infos if isinstance(info.get("episode_returns"), list)
+        )
 
     def dump_logs(self, iteration: int = 0) -> None:
         """
@@ -371,10 +389,12 @@ class HyperPPO(RecurrentPPO):
         :return: the model
         """
         self._sequence_length()
+        if reset_num_timesteps:
+            self._episode_returns.clear()
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_last_memory", "_episode_returns", "reward_scale"]
+        return [*super()._excluded_save_params(), *_OF_THE_PRESENT_ROLLOUT, "_episode_returns", "reward_scale"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         state_dicts, tensors = super()._get_torch_save_params()

@@ -12,6 +12,13 @@ def check_value_loss(kind: str) -> None:
         raise unknown_name("value loss", kind, get_args(ValueLoss))
 
 
+def check_counts(**counts: int) -> None:
+    """Raise ValueError unless all of these settings are at least 1."""
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name}={count}, wanted at least 1.")
+
+
 def sequence_length(n_steps: int, n_envs: int, batch_size: int, bptt_length: int | None) -> int:
     """
     Length of the sequences that minibatches are made of.

@@ -47,7 +47,8 @@ def build_agent(
     normalize_states: bool,
 ) -> Agent:
     """Build the agent; the arguments are those of :class:`~sb3_hyper.policies.HyperActorCriticPolicy`."""
-    sizes = base_sizes(size, net_arch, state_dim)
+    # Base networks that see the latent alone need no embedding of the state.
+    sizes = base_sizes(size, net_arch, 0 if conditioning == "latent" else state_dim)
     features = Features(
         observation_space,
         extractor,
@@ -94,10 +95,24 @@ def base_sizes(
             raise ValueError(
                 f"net_arch has the keys {sorted(net_arch)}, wanted dict(pi=[…], vf=[…]) or one list for both."
             )
-        sizes = sizes._replace(pi=tuple(net_arch["pi"]), vf=tuple(net_arch["vf"]))
+        sizes = sizes._replace(pi=widths("net_arch['pi']", net_arch["pi"]), vf=widths("net_arch['vf']", net_arch["vf"]))
     elif net_arch is not None:
-        sizes = sizes._replace(pi=tuple(net_arch), vf=tuple(net_arch))
+        sizes = sizes._replace(pi=widths("net_arch", net_arch), vf=widths("net_arch", net_arch))
     return sizes if state_dim is None else sizes._replace(state_dim=state_dim)
+
+
+def widths(name: str, value: object) -> tuple[int, ...]:
+    """
+    Widths of layers, checked.
+
+    :param name: the setting
+    :param value: what the user gave
+    :return: the widths
+    :raises ValueError: unless it is a sequence of positive whole numbers
+    """
+    if not isinstance(value, Sequence) or not all(isinstance(width, int) and width > 0 for width in value):
+        raise ValueError(f"{name}={value!r}: wanted a list of positive widths, for example [64, 64].")
+    return tuple(value)
 
 
 def actor_output_dim(action_space: spaces.Space) -> int:  # type: ignore[type-arg]

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import is_image_space, preprocess_obs
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from torch import nn
 
 from sb3_hyper.normalization import RunningNormalization
@@ -18,8 +18,16 @@ TRIAL_KEYS = ("observation", "previous_action", "previous_reward", "new_episode"
 
 
 def is_trial_space(space: spaces.Space) -> bool:  # type: ignore[type-arg]
-    """Whether an observation space is a trial's (see :class:`~sb3_hyper.envs.RL2Observation`)."""
-    return isinstance(space, spaces.Dict) and all(key in space.spaces for key in TRIAL_KEYS)
+    """Whether an observation space is a trial's, as RL2Observation makes it; ValueError if it only half is."""
+    if not isinstance(space, spaces.Dict) or not all(key in space.spaces for key in TRIAL_KEYS):
+        return False
+    for key in TRIAL_KEYS[1:]:
+        if not isinstance(space[key], spaces.Box):
+            raise ValueError(
+                f"A trial's {key!r} must be a Box of numbers, got {space[key]}. Let sb3_hyper.envs.RL2Observation make "
+                "the observation, or give that key another name if it means something else."
+            )
+    return True
 
 
 def state_space_of(space: spaces.Space) -> spaces.Space:  # type: ignore[type-arg]
@@ -55,16 +63,18 @@ class TransitionFeatures(nn.Module):
         super().__init__()
         self.is_trial = is_trial_space(space)
         self.has_previous_state = False
+        flag_dim = 0
         widths = [state_embedding_dim]
         if isinstance(space, spaces.Dict) and self.is_trial:
+            flag_dim = spaces.flatdim(space["new_episode"])
             widths += [action_embedding_dim, reward_embedding_dim]
             self.embed_action = _embedding(spaces.flatdim(space["previous_action"]), action_embedding_dim)
-            self.embed_reward = _embedding(1, reward_embedding_dim)
+            self.embed_reward = _embedding(spaces.flatdim(space["previous_reward"]), reward_embedding_dim)
             if "previous_observation" in space.spaces:
                 self.has_previous_state = True
                 widths.append(state_embedding_dim)
                 self.embed_previous_state = _embedding(state_dim, state_embedding_dim)
-        self.embed_state = _embedding(state_dim + self.is_trial, state_embedding_dim)
+        self.embed_state = _embedding(state_dim + flag_dim, state_embedding_dim)
         self.output_dim = sum(widths)
 
     def forward(self, obs: Observation, state: th.Tensor, previous_state: th.Tensor | None) -> th.Tensor:
@@ -116,7 +126,7 @@ class Features(nn.Module):
         self.normalize_images = normalize_images
         self.extractor = extractor
         width = extractor.features_dim
-        is_flat = isinstance(self.state_space, spaces.Box) and not is_image_space(self.state_space)
+        is_flat = isinstance(self.state_space, spaces.Box) and isinstance(extractor, FlattenExtractor)
         self.normalization = RunningNormalization((width,)) if normalize_states and is_flat else None
         self.transition = TransitionFeatures(space, width, *transition_dims)
         self.embed_state = _embedding(width, state_dim) if state_dim else nn.Identity()

@@ -21,7 +21,7 @@ from torch import nn
 
 from sb3_hyper.aggregators import Aggregator
 from sb3_hyper.policies.agent import Conditioning
-from sb3_hyper.policies.build import build_agent, default_extractor
+from sb3_hyper.policies.build import build_agent, default_extractor, widths
 from sb3_hyper.policies.features import Observation, state_space_of
 from sb3_hyper.policies.recurrent_state import (
     RecurrentStateShape,
@@ -82,8 +82,14 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "preset" in cls.__dict__ and "__init__" not in cls.__dict__:
-            type.__setattr__(cls, "__init__", partialmethod(HyperActorCriticPolicy.__init__, **cls.preset))
+        if "preset" not in cls.__dict__:
+            return
+        if "__init__" in cls.__dict__:
+            raise TypeError(
+                f"{cls.__name__} has a preset and an __init__ of its own: put the defaults into one of them."
+            )
+        # The parent's constructor may be a preset itself: keywords that are given later win.
+        type.__setattr__(cls, "__init__", partialmethod(super(cls, cls).__init__, **cls.preset))
 
     def __init__(
         self,
@@ -131,7 +137,7 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
             "split": split,
             "straight_through": straight_through,
             "latent_dim": latent_dim,
-            "trunk_dims": tuple(trunk_dims),
+            "trunk_dims": widths("trunk_dims", trunk_dims),
             "conditioning": conditioning,
             "initializer": initializer,
             "base_initializer": base_initializer,

@@ -43,9 +43,9 @@ def test_a_distribution_goes_by_its_class_or_name(distribution):
 
 
 def test_unknown_names_and_arguments():
-    with pytest.raises(ValueError, match=r"no task distribution 'TMazeSL'.*GridNavi-v0.*Did you mean 'TMazeLS-v0'"):
+    with pytest.raises(ValueError, match=r"task distribution 'TMazeSL'.*GridNavi-v0.*Did you mean 'TMazeLS-v0'"):
         make_trial("TMazeSL")
-    with pytest.raises(ValueError, match="n_episodes_per_trial must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="n_episodes_per_trial must be a whole number of at least 1, got 0"):
         gym.make("TMazeLS-v0", n_episodes_per_trial=0)
     with pytest.raises(TypeError, match="corridor"):
         gym.make("GridNavi-v0", corridor=3)
@@ -63,7 +63,7 @@ def test_trials_of_an_own_environment(counting_env):
     env = make_trials(counting_env(), n_episodes_per_trial=2, expose_task=True)
     observation, info = env.reset(seed=1)
     np.testing.assert_array_equal(observation["task"], np.eye(10)[info["task"]])
-    with pytest.raises(ValueError, match="n_episodes_per_trial must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="n_episodes_per_trial must be a whole number of at least 1, got 0"):
         make_trials(counting_env(), n_episodes_per_trial=0)
 
 

@@ -6,7 +6,7 @@ from gymnasium.wrappers import TimeLimit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sb3_hyper.envs import TaskEnv, TMazeLS, TrialWrapper
+from sb3_hyper.envs import TaskEnv, TMazeLS, TrialWrapper, make_trial
 
 
 @pytest.mark.parametrize("ends_by", ["terminated", "truncated"])
@@ -120,7 +120,7 @@ def test_errors_name_the_task_and_keep_their_cause(counting_env):
 
 @pytest.mark.parametrize("n_episodes", [0, -3])
 def test_a_trial_has_episodes(counting_env, n_episodes):
-    with pytest.raises(ValueError, match=f"at least one episode, got n_episodes={n_episodes}"):
+    with pytest.raises(ValueError, match=f"at least 1, got {n_episodes}"):
         TrialWrapper(counting_env(), n_episodes)
 
 
@@ -131,3 +131,8 @@ def test_stepping_beyond_the_end():
         env.step(0)
     with pytest.raises(RuntimeError, match="call reset"):
         env.step(0)
+
+
+def test_a_fractional_number_of_episodes_never_ends():
+    with pytest.raises(ValueError, match=r"whole number of at least 1, got 2\.5"):
+        make_trial("TMazeLS-v0", n_episodes_per_trial=2.5)
