@@ -5,8 +5,8 @@ from typing import Any
 import torch as th
 from torch.autograd.function import once_differentiable
 
-_CHUNK_BYTES = 1 << 20
-"""Size of the intermediate outer products: small enough for a core's cache, large enough for full matrix products."""
+_CHUNK_BYTES = 1 << 23
+"""Size of the intermediate outer products: small enough for the cache, large enough for full matrix products."""
 
 _PRODUCTS_BYTES = 1 << 26
 """Up to this size the products with all A_k may be kept for the gradient."""
