@@ -113,8 +113,9 @@ def make_models(options: argparse.Namespace) -> dict[str, RecurrentPPO]:
         "seed": 0,
         "device": options.device,
     }
-    # Size "S" has base layers of 64 and 64.
+    # Size "S" has base layers of 64 and 64 behind an embedding of the state of 128; "bare" reads the state itself.
     ours = {"size": "S", "encoder_dim": options.width}
+    bare = {**ours, "state_dim": 0}
     lstm = {"shared_lstm": True, "enable_critic_lstm": False, "lstm_hidden_size": options.width, "net_arch": [64, 64]}
 
     def trials() -> TrialVecEnv:
@@ -127,6 +128,7 @@ def make_models(options: argparse.Namespace) -> dict[str, RecurrentPPO]:
         "RecurrentPPO, fused pass": fused,
         "HyperPPO, RNNPolicy": HyperPPO("RNNPolicy", trials(), policy_kwargs=ours, **settings),
         "HyperPPO, SplAggerPolicy": HyperPPO("SplAggerPolicy", trials(), policy_kwargs=ours, **settings),
+        "HyperPPO, SplAggerPolicy, bare": HyperPPO("SplAggerPolicy", trials(), policy_kwargs=bare, **settings),
     }
 
 
