@@ -180,7 +180,8 @@ class SequenceRolloutBuffer:
             yield self._minibatch(chosen // self.n_envs, chosen % self.n_envs)
 
     def _minibatch(self, cut: th.Tensor, env: th.Tensor) -> SequenceMinibatch:
-        steps = cut * self.sequence_length + th.arange(self.sequence_length)[:, None]
+        cut, env = cut.to(self.actions.device), env.to(self.actions.device)
+        steps = cut * self.sequence_length + th.arange(self.sequence_length, device=cut.device)[:, None]
 
         def take(x: th.Tensor) -> th.Tensor:
             # (n_steps, n_envs, …) -> (T, B, …) -> (T * B, …)
