@@ -19,7 +19,9 @@ def _block_length(n_steps: int) -> int:
 
 def _linear_recurrence(x: th.Tensor, keep: th.Tensor, initial: th.Tensor, backwards: bool = False) -> th.Tensor:
     """
-    s_t = keep_t s_{t-1} + x_t (s_{t+1} when ``backwards`` in time) in about 2 sqrt(T) operations, where T has a divisor near its root.
+    s_t = keep_t s_{t-1} + x_t (s_{t+1} when ``backwards`` in time).
+
+    It takes about 2 sqrt(T) operations where T has a divisor near its root.
 
     Blocks of time run side by side from 0, then the blocks' ends one after the other, then every step receives its
     block's start.

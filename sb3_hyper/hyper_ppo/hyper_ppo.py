@@ -25,6 +25,7 @@ from sb3_hyper.hyper_ppo.collection import (
 )
 from sb3_hyper.hyper_ppo.rollout_buffer import SequenceMinibatch, SequenceRolloutBuffer
 from sb3_hyper.hyper_ppo.settings import check_counts, check_value_loss, sequence_length
+from sb3_hyper.hyper_ppo.update_log import update_log
 from sb3_hyper.normalization import DiscountedReturnScale
 from sb3_hyper.policies import POLICIES, HyperActorCriticPolicy
 
@@ -288,7 +289,7 @@ class HyperPPO(RecurrentPPO):
             if self._moved_too_far(epoch[-1]):
                 break
         self.policy.update_normalization(self.rollout_buffer.flat_observations())
-        self._log_update(history, epoch, clip_range, clip_range_vf)
+        self._log_update(history, len(epoch), clip_range, clip_range_vf)
 
     def _train_epoch(self, clip_range: float, clip_range_vf: float | None) -> list[losses.Losses]:
         """One pass over the rollout; it ends early, without a step, when the policy has moved too far."""
@@ -325,22 +326,11 @@ class HyperPPO(RecurrentPPO):
         )
 
     def _log_update(
-        self,
-        history: list[losses.Losses],
-        last_epoch: list[losses.Losses],
-        clip_range: float,
-        clip_range_vf: float | None,
+        self, history: list[losses.Losses], n_last_epoch: int, clip_range: float, clip_range_vf: float | None
     ) -> None:
         buffer = self.rollout_buffer
-        table = th.stack([th.stack(parts) for parts in history]).cpu().numpy()
-        means, last = losses.Losses(*table.mean(axis=0)), losses.Losses(*table[-1])
-        approx_kl = losses.Losses(*table[-len(last_epoch) :].mean(axis=0)).approx_kl
-        self.logger.record("train/entropy_loss", means.entropy)
-        self.logger.record("train/policy_gradient_loss", means.policy)
-        self.logger.record("train/value_loss", means.value)
-        self.logger.record("train/approx_kl", approx_kl)
-        self.logger.record("train/clip_fraction", means.clip_fraction)
-        self.logger.record("train/loss", last.policy + self.ent_coef * last.entropy + self.vf_coef * last.value)
+        for key, value in update_log(history, n_last_epoch, self.ent_coef, self.vf_coef).items():
+            self.logger.record(key, value)
         explained = explained_variance(buffer.values.flatten().cpu().numpy(), buffer.returns.flatten().cpu().numpy())
         self.logger.record("train/explained_variance", explained)
         if hasattr(self.policy, "log_std"):
