@@ -43,7 +43,7 @@ def find_run(folder: Path, algo: str, env_id: str, exp_id: int = 0, load_best: b
     :param folder: RL-Zoo's log folder
     :param algo: the algorithm's name
     :param env_id: the environment's id
-    :param exp_id: number of the run; 0: the latest, -1: the model lies in ``folder/algo`` itself
+    :param exp_id: number of the run; 0: the latest that has a model, -1: the model lies in ``folder/algo`` itself
     :param load_best: whether to take the best model by the evaluations during training instead of the last one
     :return: where everything is
     :raises FileNotFoundError: when there is no such run, or no model in it
@@ -51,7 +51,9 @@ def find_run(folder: Path, algo: str, env_id: str, exp_id: int = 0, load_best: b
     # RL-Zoo writes "ALE/Pong-v5" as "ALE-Pong-v5".
     name = env_id.replace("/", "-")
     runs = _run_numbers(folder / algo, name)
-    number = max(runs, default=None) if exp_id == 0 else exp_id
+    # A search and a training that failed leave runs without a model: the latest is the latest that has one.
+    trained = {number for number in runs if any((folder / algo / f"{name}_{number}").glob("*.zip"))}
+    number = max(trained or runs, default=None) if exp_id == 0 else exp_id
     if number is None or (number != -1 and number not in runs):
         wanted = f"{name}_{exp_id}" if exp_id > 0 else f"{name}_N"
         found = sorted(path.name for path in (folder / algo).glob("*_*") if path.is_dir())

@@ -235,3 +235,9 @@ def test_a_run_of_rl_zoo(tmp_path, monkeypatch, call):
         status, output, error = call(*choice)
         assert status == 0, error
         assert "known" not in output  # a short corridor: the arguments were read
+
+
+def test_the_latest_run_is_the_latest_that_has_a_model(make_run, call, tmp_path):
+    make_run(1)
+    (tmp_path / "logs" / "hyper_ppo" / "TMazeLS-v0_2").mkdir(parents=True)
+    assert "TMazeLS-v0_1" in call()[1]

@@ -37,14 +37,16 @@ def sequence_length(n_steps: int, n_envs: int, batch_size: int, bptt_length: int
         fitting = max(d for d in range(1, n_steps + 1) if n_steps % d == 0 and d <= max(length, 1))
         name = "batch_size" if bptt_length is None else "bptt_length"
         raise ValueError(
-            f"Sequences of length {length} do not tile a rollout ({got}). HyperPPO trains on whole sequences: choose a "
-            f"batch_size that is a multiple of n_steps, or a {name} that divides n_steps, for example {fitting}."
+            f"Sequences of length {length} do not tile a rollout ({got}). Choose batch_size={n_steps} (it is 128 by "
+            f"default) or another multiple of n_steps that divides {rollout}, to train on whole sequences; or a {name} "
+            f"that divides n_steps, for example {fitting}, to cut them."
         )
     if batch_size % length or rollout % batch_size:
         sizes = [length * k for k in range(1, rollout // length + 1) if (rollout // length) % k == 0]
         nearest = min(sizes, key=lambda size: abs(size - batch_size))
         raise ValueError(
             f"Minibatches of {batch_size} steps do not tile a rollout of {rollout} in sequences of {length} ({got}). "
-            f"Use batch_size={nearest}, or another multiple of {length} that divides {rollout}."
+            f"Use batch_size={nearest}, or another multiple of {length} that divides {rollout}. "
+            "Both n_steps and batch_size are 128 by default: whoever sets one has to set the other."
         )
     return length

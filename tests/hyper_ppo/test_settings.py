@@ -51,7 +51,7 @@ def test_default_length():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"n_steps": 12, "batch_size": 8}, "length 8 do not tile.*n_steps=12, n_envs=3.*batch_size that is a multiple"),
+        ({"n_steps": 12, "batch_size": 8}, "length 8 do not tile.*n_steps=12, n_envs=3.*another multiple of n_steps"),
         ({"n_steps": 12, "batch_size": 24}, "24 steps do not tile a rollout of 36.*Use batch_size="),
         ({"bptt_length": 5}, "length 5 do not tile.*bptt_length that divides n_steps, for example 4"),
         ({"bptt_length": 0}, "length 0 do not tile"),
