@@ -24,7 +24,7 @@ from sb3_hyper.hyper_ppo.collection import (
     time_limit_values,
 )
 from sb3_hyper.hyper_ppo.rollout_buffer import SequenceMinibatch, SequenceRolloutBuffer
-from sb3_hyper.hyper_ppo.settings import check_counts, check_value_loss, sequence_length
+from sb3_hyper.hyper_ppo.settings import check_counts, check_value_loss, sequence_length, wanted_length
 from sb3_hyper.hyper_ppo.update_log import update_log
 from sb3_hyper.normalization import DiscountedReturnScale
 from sb3_hyper.policies import POLICIES, HyperActorCriticPolicy
@@ -174,7 +174,7 @@ class HyperPPO(RecurrentPPO):
             self.n_steps,
             self.n_envs,
             # Not checked here: a model may be loaded to act in fewer environments than it was trained in.
-            self.bptt_length or min(self.n_steps, self._minibatch_size()),
+            wanted_length(self.n_steps, self._minibatch_size(), self.bptt_length),
             self.policy.memory_dim,
             self.observation_space,
             self.action_space,

@@ -1,6 +1,6 @@
 """The rollout: time-major, on the device, with memories only where sequences start."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -156,15 +156,11 @@ class SequenceRolloutBuffer:
 
     def flat_observations(self) -> Tensors:
         """All observations of the rollout, ``(n_steps * n_envs, …)``."""
-        if isinstance(self.observations, dict):
-            return {key: x.flatten(0, 1) for key, x in self.observations.items()}
-        return self.observations.flatten(0, 1)
+        return _apply(lambda x: x.flatten(0, 1), self.observations)
 
     def observations_by_env(self) -> Tensors:
         """All observations of the rollout, ``(n_envs, n_steps, …)``."""
-        if isinstance(self.observations, dict):
-            return {key: x.transpose(0, 1) for key, x in self.observations.items()}
-        return self.observations.transpose(0, 1)
+        return _apply(lambda x: x.transpose(0, 1), self.observations)
 
     def get(self, batch_size: int) -> Iterator[SequenceMinibatch]:
         """
@@ -187,11 +183,8 @@ class SequenceRolloutBuffer:
             # (n_steps, n_envs, …) -> (T, B, …) -> (T * B, …)
             return x[steps, env].flatten(0, 1)
 
-        observations = self.observations
         return SequenceMinibatch(
-            observations={key: take(x) for key, x in observations.items()}
-            if isinstance(observations, dict)
-            else take(observations),
+            observations=_apply(take, self.observations),
             actions=take(self.actions),
             old_values=take(self.values),
             old_log_prob=take(self.log_probs),
@@ -200,6 +193,13 @@ class SequenceRolloutBuffer:
             memory=self.memories[cut, env],
             resets=self.episode_starts[steps, env],
         )
+
+
+def _apply(function: Callable[[th.Tensor], th.Tensor], observations: Tensors) -> Tensors:
+    """A function of a tensor for an observation with or without keys."""
+    if isinstance(observations, dict):
+        return {key: function(x) for key, x in observations.items()}
+    return function(observations)
 
 
 def _write(row: th.Tensor, value: np.ndarray | th.Tensor) -> th.Tensor:

@@ -19,6 +19,11 @@ def check_counts(**counts: int) -> None:
             raise ValueError(f"{name}={count}, wanted at least 1.")
 
 
+def wanted_length(n_steps: int, batch_size: int, bptt_length: int | None) -> int:
+    """``bptt_length``; if that is None, ``n_steps``, or ``batch_size`` where that is smaller."""
+    return min(n_steps, batch_size) if bptt_length is None else bptt_length
+
+
 def sequence_length(n_steps: int, n_envs: int, batch_size: int, bptt_length: int | None) -> int:
     """
     Length of the sequences that minibatches are made of.
@@ -30,7 +35,7 @@ def sequence_length(n_steps: int, n_envs: int, batch_size: int, bptt_length: int
     :return: the length
     :raises ValueError: unless sequences tile the rollout, and minibatches are whole sequences that tile it too
     """
-    length = min(n_steps, batch_size) if bptt_length is None else bptt_length
+    length = wanted_length(n_steps, batch_size, bptt_length)
     rollout = n_steps * n_envs
     got = f"n_steps={n_steps}, n_envs={n_envs}, batch_size={batch_size}, bptt_length={bptt_length}"
     if length < 1 or n_steps % length:

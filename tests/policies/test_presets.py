@@ -56,4 +56,5 @@ def test_impossible_widths(setting):
 
 def test_stacked_frames_of_trials():
     env = VecFrameStack(make_vec_env("GridNavi-v0", 2), 2)
-    HyperPPO("RNNHNPolicy", env, n_steps=4, batch_size=8, n_epochs=1, policy_kwargs={"encoder_dim": 8}).learn(8)
+    model = HyperPPO("RNNHNPolicy", env, n_steps=4, batch_size=8, n_epochs=1, policy_kwargs={"encoder_dim": 8})
+    assert model.learn(8).num_timesteps == 8
