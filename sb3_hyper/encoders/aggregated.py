@@ -4,7 +4,7 @@ import torch as th
 from typing_extensions import override
 
 from sb3_hyper.aggregators import Aggregator, make_aggregator
-from sb3_hyper.encoders.base import SequenceEncoder
+from sb3_hyper.encoders.base import EncoderStep, SequenceEncoder
 from sb3_hyper.scan import scan, straight_through
 
 
@@ -61,6 +61,21 @@ class AggregatedEncoder(SequenceEncoder):
         if self.use_straight_through:
             readout = straight_through(readout, _running_sum_of_encodings(aggregated, resets))
         return th.cat((skip, readout), dim=-1), th.cat((encoder_state, states[-1]), dim=-1)
+
+    @override
+    def make_step(self) -> EncoderStep:
+        encode, aggregator = self.encoder.make_step(), self.aggregator
+        state_widths = [self.encoder.state_dim, aggregator.state_dim]
+
+        def step(x: th.Tensor, state: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+            encoder_state, monoid_state = th.split(state, state_widths, dim=-1)
+            encoding, encoder_state = encode(x, encoder_state)
+            skip, aggregated = th.split(encoding, self._widths, dim=-1)
+            monoid_state = aggregator.combine(monoid_state, aggregator.lift(aggregated))
+            readout = aggregator.readout(monoid_state)
+            return th.cat((skip, readout), dim=-1), th.cat((encoder_state, monoid_state), dim=-1)
+
+        return step
 
 
 def _running_sum_of_encodings(encodings: th.Tensor, resets: th.Tensor) -> th.Tensor:

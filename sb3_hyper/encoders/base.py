@@ -1,9 +1,13 @@
 """What a sequence encoder is."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch as th
 from torch import nn
+
+EncoderStep = Callable[[th.Tensor, th.Tensor], tuple[th.Tensor, th.Tensor]]
+"""From features ``(B, input_dim)`` and memory ``(B, state_dim)`` to encodings ``(B, output_dim)`` and memory."""
 
 
 class SequenceEncoder(nn.Module, ABC):
@@ -41,3 +45,16 @@ class SequenceEncoder(nn.Module, ABC):
         :param resets: ``(T, B)`` bool, whether a trial starts at this step
         :return: encodings ``(T, B, output_dim)`` and the memory after the last step ``(B, state_dim)``
         """
+
+    def make_step(self) -> EncoderStep:
+        """
+        Prepare :meth:`forward` for acting: one step of B sequences, without gradient, in which no trial starts.
+
+        What comes back may hold copies of the weights: it is good until they change.
+        """
+
+        def step(x: th.Tensor, state: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+            encodings, state = self(x[None], state, th.zeros(1, len(x), dtype=th.bool, device=x.device))
+            return encodings[0], state
+
+        return step

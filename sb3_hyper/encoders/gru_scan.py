@@ -3,6 +3,7 @@ A gated recurrent unit over packed pieces on the CPU: the arithmetic of ``nn.GRU
 and direction.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch as th
@@ -91,3 +92,26 @@ def gru_scan(
     """
     result: th.Tensor = _GRUScan.apply(gates, initial, weight, bias, batch_sizes)  # type: ignore[no-untyped-call]
     return result
+
+
+def make_gru_step(
+    input_weight: th.Tensor, weight: th.Tensor, input_bias: th.Tensor, bias: th.Tensor
+) -> Callable[[th.Tensor, th.Tensor], th.Tensor]:
+    """
+    One step of a GRU in few operations, for acting on a CPU.
+
+    :param input_weight: ``(3 H, input_dim)``
+    :param weight: ``(3 H, H)`` recurrent weights
+    :param input_bias: ``(3 H,)``
+    :param bias: ``(3 H,)`` recurrent bias
+    :return: from inputs ``(B, input_dim)`` and hidden states ``(B, H)`` to the next hidden states
+    """
+    input_weight_t, weight_t, width = input_weight.t().contiguous(), weight.t().contiguous(), weight.shape[1]
+
+    def step(x: th.Tensor, h: th.Tensor) -> th.Tensor:
+        gates, product = th.addmm(input_bias, x, input_weight_t), th.addmm(bias, h, weight_t)
+        reset_update = gates[:, : 2 * width].add_(product[:, : 2 * width]).sigmoid_()
+        new = th.addcmul(gates[:, 2 * width :], reset_update[:, :width], product[:, 2 * width :]).tanh_()
+        return th.lerp(new, h, reset_update[:, width:])
+
+    return step

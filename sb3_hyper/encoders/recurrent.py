@@ -5,8 +5,8 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 from typing_extensions import override
 
-from sb3_hyper.encoders.base import SequenceEncoder
-from sb3_hyper.encoders.gru_scan import gru_scan
+from sb3_hyper.encoders.base import EncoderStep, SequenceEncoder
+from sb3_hyper.encoders.gru_scan import gru_scan, make_gru_step
 from sb3_hyper.pieces import Pieces, cut_at_resets
 
 
@@ -37,6 +37,19 @@ class GRUEncoder(SequenceEncoder):
             packed = self.rnn(_packed_sequence(pieces, x), initial[None])[0].data
         encodings = pieces.unpack(packed)
         return encodings, encodings[-1]
+
+    @override
+    def make_step(self) -> EncoderStep:
+        input_weight, weight, input_bias, bias = (parameter.detach() for parameter in self.rnn.parameters())
+        if weight.device.type != "cpu":
+            return super().make_step()
+        step_gru = make_gru_step(input_weight, weight, input_bias, bias)
+
+        def step(x: th.Tensor, state: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+            state = step_gru(x, state)
+            return state, state
+
+        return step
 
 
 class LSTMEncoder(SequenceEncoder):

@@ -97,6 +97,21 @@ def check_finite(
             )
 
 
+def check_not_diverged(values: th.Tensor) -> None:
+    """
+    Stop when the network itself makes NaN or infinity of finite observations.
+
+    :param values: ``(T, n_envs)`` the critic's values of a rollout
+    :raises ValueError: when one is not finite
+    """
+    if not values.isfinite().all():
+        raise ValueError(
+            "The critic's values hold NaN or infinity though observations and rewards are finite: the network has "
+            "diverged in an earlier update. Lower learning_rate or max_grad_norm, or scale the rewards "
+            "(normalize_reward=True), and start from the last saved model."
+        )
+
+
 def stack_steps(steps: Sequence[Any], device: th.device, dtype: th.dtype) -> th.Tensor:
     """
     What the environments returned step after step, as one tensor.

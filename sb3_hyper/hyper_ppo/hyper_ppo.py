@@ -20,6 +20,7 @@ from sb3_hyper.hyper_ppo.collection import (
     as_env_actions,
     as_tensor,
     check_finite,
+    check_not_diverged,
     stack_steps,
     time_limit_values,
 )
@@ -27,7 +28,7 @@ from sb3_hyper.hyper_ppo.rollout_buffer import SequenceMinibatch, SequenceRollou
 from sb3_hyper.hyper_ppo.settings import check_counts, check_value_loss, sequence_length, wanted_length
 from sb3_hyper.hyper_ppo.update_log import update_log
 from sb3_hyper.normalization import DiscountedReturnScale
-from sb3_hyper.policies import POLICIES, HyperActorCriticPolicy
+from sb3_hyper.policies import POLICIES, ActingStep, HyperActorCriticPolicy
 
 SelfHyperPPO = TypeVar("SelfHyperPPO", bound="HyperPPO")
 
@@ -215,13 +216,15 @@ class HyperPPO(RecurrentPPO):
             self.policy.reset_noise(env.num_envs)
         callback.on_rollout_start()
         all_rewards, all_starts, bootstrapped = [], [], []
+        with th.no_grad():
+            act = self.policy.make_act()
         for n_steps in range(n_rollout_steps):
             if self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0:
                 self.policy.reset_noise(env.num_envs)
             obs_tensor = rollout_buffer.write_observation(self._last_obs)  # type: ignore[arg-type]
             episode_starts = as_tensor(self._last_episode_starts, self.device, th.bool)
             memory = self._last_memory
-            actions, values, log_probs, next_memory = self._act(obs_tensor, memory, episode_starts)
+            actions, values, log_probs, next_memory = self._act(act, obs_tensor, memory, episode_starts)
             clipped_actions = as_env_actions(actions, self.policy, self._last_obs)
             new_obs, rewards, dones, infos = env.step(clipped_actions)
             self.num_timesteps += env.num_envs
@@ -241,11 +244,11 @@ class HyperPPO(RecurrentPPO):
         return True
 
     def _act(
-        self, obs: Any, memory: th.Tensor, episode_starts: th.Tensor
+        self, act: ActingStep, obs: Any, memory: th.Tensor, episode_starts: th.Tensor
     ) -> tuple[th.Tensor, th.Tensor, th.Tensor, th.Tensor]:
         try:
             with th.no_grad(), acting_threads(self.device, self.n_envs):
-                return self.policy.act(obs, memory, episode_starts)
+                return act(obs, memory, episode_starts)
         except (RuntimeError, ValueError):
             # Distributions refuse NaN: say where it came from, if it came from the environment.
             check_finite("observation", obs)
@@ -273,6 +276,7 @@ class HyperPPO(RecurrentPPO):
             check_finite("observation", last_obs)
             last_values = self.policy.evaluate_values(last_obs, self._last_memory, ended[None])
         buffer.finish(targets, last_values, ended)
+        check_not_diverged(buffer.values)
 
     def train(self) -> None:
         """Update the policy from the rollout, then take its states into the policy's running moments."""

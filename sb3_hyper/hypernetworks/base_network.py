@@ -1,6 +1,6 @@
 """Base networks: the small actor or critic that acts on the state."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -13,6 +13,8 @@ from sb3_hyper.hypernetworks.hypernetwork import GeneratedLinear
 from sb3_hyper.hypernetworks.initializers import HyperInitializer
 
 LayerKind = Literal["generated", "film", "plain"]
+BaseStep = Callable[[th.Tensor, th.Tensor], tuple[th.Tensor, th.Tensor]]
+"""From inputs and factors to the outputs and the last hidden activations."""
 
 
 class PlainLinear(nn.Linear):
@@ -87,3 +89,18 @@ class BaseNetwork(nn.Module):
         for layer in self.hidden_layers:
             x = self.activation(layer(x, factors))
         return self.output_layer(x, factors), x
+
+    def make_step(self) -> BaseStep:
+        """:meth:`forward` for a small batch without gradient; good until the weights change."""
+        *hidden_steps, output_step = [
+            layer.make_step() if isinstance(layer, GeneratedLinear) else layer
+            for layer in (*self.hidden_layers, self.output_layer)
+        ]
+        activation = self.activation
+
+        def step(x: th.Tensor, factors: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+            for hidden_step in hidden_steps:
+                x = activation(hidden_step(x, factors))
+            return output_step(x, factors), x
+
+        return step

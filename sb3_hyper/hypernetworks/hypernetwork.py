@@ -1,12 +1,15 @@
 """Hypernetworks: a latent writes the weights of linear layers (Ha et al. 2016; Beck et al. 2022)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch as th
 from torch import nn
 
 from sb3_hyper.hypernetworks.contraction import contract
 from sb3_hyper.hypernetworks.initializers import HyperInitializer
+
+LayerStep = Callable[[th.Tensor, th.Tensor], th.Tensor]
+"""From inputs ``(N, inputs)`` and factors ``(N, K + 1)`` to outputs ``(N, outputs)``."""
 
 
 class Trunk(nn.Module):
@@ -66,6 +69,18 @@ class GeneratedLinear(nn.Module):
     def forward(self, x: th.Tensor, factors: th.Tensor) -> th.Tensor:
         """``(N, inputs), (N, K + 1) -> (N, outputs)``."""
         return contract(factors, x, self.weight.transpose(0, 1)).addmm(factors, self.bias)
+
+    def make_step(self) -> LayerStep:
+        """:meth:`forward` for a small batch without gradient, in two operations; good until the weights change."""
+        _, n_factors, n_outputs = self.weight.shape
+        weight, bias = self.weight.detach().flatten(1), self.bias.detach().flatten()
+
+        def step(x: th.Tensor, factors: th.Tensor) -> th.Tensor:
+            # (N, I) (I, K O) -> (N, K, O): every A_k x + b_k
+            products = th.addmm(bias, x, weight).view(-1, n_factors, n_outputs)
+            return th.bmm(factors[:, None], products).squeeze(1)
+
+        return step
 
     def generate(self, factors: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         """

@@ -1,6 +1,6 @@
 """Policies: the papers' methods as ordinary SB3 policies."""
 
-from sb3_hyper.policies.policies import HyperActorCriticPolicy
+from sb3_hyper.policies.policies import ActingStep, HyperActorCriticPolicy
 from sb3_hyper.policies.presets import (
     POLICIES,
     AMRLNoRNNPolicy,
@@ -30,6 +30,7 @@ __all__ = [
     "POLICIES",
     "AMRLNoRNNPolicy",
     "AMRLPolicy",
+    "ActingStep",
     "CNPPolicy",
     "HyperActorCriticPolicy",
     "LSTMHNPolicy",

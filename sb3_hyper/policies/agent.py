@@ -3,6 +3,7 @@ The agent's network: features, encoder, latent, hypernetwork and base networks, 
 SB3's orders.
 """
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch as th
@@ -50,6 +51,26 @@ SIZES: dict[str, BaseSizes] = {
     )
 }
 """The papers' named sizes; XL is the papers' default."""
+
+
+class AgentOutput(NamedTuple):
+    """
+    What an agent says at one step of B environments.
+
+    :param actor: ``(B, …)`` logits or means
+    :param hidden: ``(B, …)`` the actor's last hidden activations
+    :param values: ``(B,)``
+    :param memory: ``(B, memory_dim)`` after the step
+    """
+
+    actor: th.Tensor
+    hidden: th.Tensor
+    values: th.Tensor
+    memory: th.Tensor
+
+
+AgentStep = Callable[[Observation, th.Tensor, th.Tensor], AgentOutput]
+"""From B observations, memory ``(B, memory_dim)`` and whether a trial starts ``(B,)`` to the agent's output."""
 
 
 class Agent(nn.Module):
@@ -113,8 +134,25 @@ class Agent(nn.Module):
         state, transition = self.features(obs)
         encodings, memory = self.encoder(transition.unflatten(0, resets.shape), memory, resets)
         factors = self.trunk(self.to_latent(encodings.flatten(0, 1)))
+        return self._base_input(state, factors), factors, memory
+
+    def _base_input(self, state: th.Tensor, factors: th.Tensor) -> th.Tensor:
         if self.conditioning == "latent":
-            state = factors[:, :-1]
-        elif self.conditioning == "state_and_latent":
-            state = th.cat((state, factors[:, :-1]), dim=-1)
-        return state, factors, memory
+            return factors[:, :-1]
+        if self.conditioning == "state_and_latent":
+            return th.cat((state, factors[:, :-1]), dim=-1)
+        return state
+
+    def make_step(self) -> AgentStep:
+        """Prepare the agent for acting in a few large operations; what comes back is good until the weights change."""
+        extract, encode = self.features.make_step(), self.encoder.make_step()
+        act, value = self.actor.make_step(), self.critic.make_step()
+
+        def step(obs: Observation, memory: th.Tensor, episode_starts: th.Tensor) -> AgentOutput:
+            state, transition = extract(obs)
+            encoding, memory = encode(transition, th.where(episode_starts[:, None], 0.0, memory))
+            factors = self.trunk(self.to_latent(encoding))
+            state = self._base_input(state, factors)
+            return AgentOutput(*act(state, factors), value(state, factors)[0].squeeze(-1), memory)
+
+        return step

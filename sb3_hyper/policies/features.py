@@ -1,6 +1,6 @@
 """Features: what the encoder sees of a transition and what the base network sees of a state."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch as th
 from gymnasium import spaces
@@ -77,26 +77,41 @@ class TransitionFeatures(nn.Module):
         self.embed_state = _embedding(state_dim + flag_dim, state_embedding_dim)
         self.output_dim = sum(widths)
 
-    def forward(self, obs: Observation, state: th.Tensor, previous_state: th.Tensor | None) -> th.Tensor:
+    def gather(self, obs: Observation, state: th.Tensor, previous_state: th.Tensor | None) -> th.Tensor:
         """
-        Embed N transitions.
+        The inputs of all embeddings side by side.
 
         :param obs: the observation they come from, leading axis N
         :param state: ``(N, state_dim)`` features of the state
         :param previous_state: ``(N, state_dim)`` features of the previous state, where the observation has it
-        :return: ``(N, output_dim)``
+        :return: ``(N, …)``
         """
         if not self.is_trial or isinstance(obs, th.Tensor):
-            embedding: th.Tensor = self.embed_state(state)
-            return embedding
-        parts = [
-            self.embed_state(th.cat((state, obs["new_episode"].flatten(1)), dim=-1)),
-            self.embed_action(obs["previous_action"].flatten(1)),
-            self.embed_reward(obs["previous_reward"].flatten(1)),
-        ]
+            return state
+        parts = [state, *(obs[key].flatten(1) for key in ("new_episode", "previous_action", "previous_reward"))]
         if previous_state is not None:
-            parts.append(self.embed_previous_state(previous_state))
+            parts.append(previous_state)
         return th.cat(parts, dim=-1)
+
+    def packed_parameters(self) -> tuple[th.Tensor, th.Tensor]:
+        """All embeddings as one linear layer: a block-diagonal weight ``(output_dim, …)`` and its bias."""
+        embeddings = [self.embed_state]
+        if self.is_trial:
+            embeddings += [self.embed_action, self.embed_reward]
+        if self.has_previous_state:
+            embeddings.append(self.embed_previous_state)
+        weights, biases = zip(*((linear.weight, linear.bias) for linear, _ in embeddings), strict=True)
+        weight: th.Tensor = th.block_diag(*weights)  # type: ignore[no-untyped-call]
+        return weight, th.cat(biases)
+
+    def forward(self, inputs: th.Tensor) -> th.Tensor:
+        """
+        Embed N transitions, all parts in one matrix product.
+
+        :param inputs: ``(N, …)`` from :meth:`gather`
+        :return: ``(N, output_dim)``
+        """
+        return nn.functional.linear(inputs, *self.packed_parameters()).relu()
 
 
 class Features(nn.Module):
@@ -139,11 +154,26 @@ class Features(nn.Module):
         :param obs: observation with leading axis N
         :return: state features ``(N, state_dim)`` and transition features ``(N, transition.output_dim)``
         """
+        state, inputs = self._state_and_transition(obs)
+        return self.embed_state(state), self.transition(inputs)
+
+    def make_step(self) -> Callable[[Observation], tuple[th.Tensor, th.Tensor]]:
+        """:meth:`forward` for acting, without gradient; good until the weights change."""
+        weight, bias = (parameter.detach() for parameter in self.transition.packed_parameters())
+        weight_t = weight.t().contiguous()
+
+        def step(obs: Observation) -> tuple[th.Tensor, th.Tensor]:
+            state, inputs = self._state_and_transition(obs)
+            return self.embed_state(state), th.addmm(bias, inputs, weight_t).relu_()
+
+        return step
+
+    def _state_and_transition(self, obs: Observation) -> tuple[th.Tensor, th.Tensor]:
         state = self._normalized(self._state_of(obs))
         previous = None
         if self.transition.has_previous_state and isinstance(obs, Mapping):
             previous = self._normalized(self._extract(obs["previous_observation"]))
-        return self.embed_state(state), self.transition(obs, state, previous)
+        return state, self.transition.gather(obs, state, previous)
 
     def update_normalization(self, obs: Observation) -> None:
         """Take observations ``(N, …)`` into the running moments; nothing to do where states are not normalised."""

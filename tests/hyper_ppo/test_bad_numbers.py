@@ -85,6 +85,14 @@ def test_last_observation_of_a_trial_that_a_time_limit_ended(make_envs, make_mod
     check_nothing_was_trained(make_model(env=env), 36, "The terminal observation 'observation' of environment")
 
 
+def test_diverged_network(make_model):
+    model = make_model()
+    with th.no_grad():
+        model.policy.agent.to_latent.bias.fill_(th.nan)
+    with pytest.raises(ValueError, match="the network has diverged"):
+        model.learn(36)
+
+
 def test_large_numbers_are_no_infinity():
     """Their sum overflows, they do not."""
     large = th.full((4, 3), 3e38)

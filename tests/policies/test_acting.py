@@ -1,0 +1,66 @@
+"""Acting with prepared weights is acting."""
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+
+from sb3_hyper.policies import POLICIES
+from sb3_hyper.policies.sampling import sample_categorical
+
+B = 6
+
+
+def check_acting(policy, sample):
+    obs = policy.obs_to_tensor(sample(policy.observation_space, B))[0]
+    memory, starts = 0.1 * th.randn(B, policy.memory_dim), th.tensor([True, False] * (B // 2))
+    with th.no_grad():
+        act = policy.make_act()
+        for _ in range(2):
+            actions, values, log_prob, after = act(obs, memory, starts)
+            assert actions.shape == (B, *policy.action_space.shape)
+            expected_values, expected_log_prob, _ = policy.evaluate_sequences(obs, actions, memory, starts[None])
+            th.testing.assert_close((values, log_prob), (expected_values, expected_log_prob))
+            expected_after = policy.act(obs, memory, starts)[3]
+            th.testing.assert_close(after, expected_after)
+            memory = after
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_every_policy(name, make_policy, sample, scramble):
+    check_acting(scramble(make_policy(POLICIES[name])), sample)
+
+
+@pytest.mark.parametrize("use_sde", [False, True])
+def test_every_action_space(action_case, use_sde, make_policy, sample, scramble):
+    if use_sde and not isinstance(action_case[1], spaces.Box):
+        pytest.skip("state-dependent exploration is for Box actions")
+    policy = scramble(make_policy(POLICIES["SplAggerPolicy"], action_case, use_sde=use_sde))
+    if use_sde:
+        policy.reset_noise(B)
+    check_acting(policy, sample)
+
+
+def test_every_observation_space(case, make_policy, sample, scramble):
+    check_acting(scramble(make_policy(POLICIES["RNNSPolicy"], case)), sample)
+
+
+def test_weights_are_prepared_anew(make_policy, sample):
+    policy = make_policy(POLICIES["SplAggerPolicy"])
+    obs = policy.obs_to_tensor(sample(policy.observation_space, B))[0]
+    memory, starts = th.zeros(B, policy.memory_dim), th.ones(B, dtype=th.bool)
+    with th.no_grad():
+        policy.make_act()
+        for parameter in policy.parameters():
+            parameter.add_(0.1 * th.randn_like(parameter))
+        th.testing.assert_close(policy.make_act()(obs, memory, starts)[1], policy.act(obs, memory, starts)[1])
+
+
+def test_categorical_samples_follow_their_probabilities():
+    th.manual_seed(0)
+    probabilities = th.tensor([0.5, 0.3, 0.15, 0.05, 0.0])
+    samples, log_probs = sample_categorical(probabilities.log().expand(20_000, -1) + 3)
+    frequencies = th.bincount(samples, minlength=5) / len(samples)
+    np.testing.assert_allclose(frequencies, probabilities, atol=0.02)
+    assert frequencies[4] == 0
+    th.testing.assert_close(log_probs.exp(), probabilities[samples])
