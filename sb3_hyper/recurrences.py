@@ -1,11 +1,14 @@
 """Elementwise recurrences over time, each with its exact gradient, as one operation: what the fast scan is made of."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from math import isqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch as th
+from torch.autograd.function import once_differentiable
 
+_Solver = Callable[[th.Tensor, th.Tensor, th.Tensor, th.Tensor, bool], th.Tensor]
 _Gradients = tuple[th.Tensor, th.Tensor, None, None]
 
 
@@ -17,9 +20,11 @@ def _block_length(n_steps: int) -> int:
     return max(length for length in range(1, isqrt(n_steps) + 1) if n_steps % length == 0)
 
 
-def _linear_recurrence(x: th.Tensor, keep: th.Tensor, initial: th.Tensor, backwards: bool = False) -> th.Tensor:
+def _solve_in_blocks(
+    x: th.Tensor, decay: th.Tensor, initial: th.Tensor, resets: th.Tensor, backwards: bool = False
+) -> th.Tensor:
     """
-    s_t = keep_t s_{t-1} + x_t (s_{t+1} when ``backwards`` in time).
+    s_t = decay_t s_{t-1} + x_t, or x_t after a reset (s_{t+1} when ``backwards`` in time).
 
     It takes about 2 sqrt(T) operations where T has a divisor near its root.
 
@@ -27,22 +32,26 @@ def _linear_recurrence(x: th.Tensor, keep: th.Tensor, initial: th.Tensor, backwa
     block's start.
 
     :param x: ``(T, B, S)``
-    :param keep: ``(T, B, S)`` or ``(T, B, 1)``
+    :param decay: ``(T, B, S)``, or 1 in place of any of the three
     :param initial: ``(B, S)``
+    :param resets: ``(T, B)`` bool
     :param backwards: whether time runs from T - 1 to 0
     :return: ``(T, B, S)``
     """
     # (T, B, S) -> (block, step, B, S)
     split = (-1, _block_length(len(x)))
-    x, keep = th.unflatten(x, 0, split), th.unflatten(keep, 0, split)
+    kept = th.unflatten((~resets)[..., None].to(x.dtype), 0, split)
+    decay = th.unflatten(decay.expand(len(x), -1, -1), 0, split)
+    x = th.unflatten(x, 0, split)
     direction = -1 if backwards else 1
     blocks, steps = range(len(x))[::direction], range(x.shape[1])[::direction]
-    states, carry = th.empty_like(x), th.empty_like(keep)
+    states, carry = th.empty_like(x), x.new_empty(*kept.shape[:3], decay.shape[3])
     states[:, steps[0]] = x[:, steps[0]]
-    carry[:, steps[0]] = keep[:, steps[0]]
+    th.mul(decay[:, steps[0]], kept[:, steps[0]], out=carry[:, steps[0]])
     for before, now in pairwise(steps):
-        th.addcmul(x[:, now], keep[:, now], states[:, before], out=states[:, now])
-        th.mul(keep[:, now], carry[:, before], out=carry[:, now])
+        keep = decay[:, now] * kept[:, now]
+        th.addcmul(x[:, now], keep, states[:, before], out=states[:, now])
+        th.mul(keep, carry[:, before], out=carry[:, now])
     start = th.empty_like(x[:, 0])
     start[blocks[0]] = initial
     for before, now in pairwise(blocks):
@@ -50,14 +59,69 @@ def _linear_recurrence(x: th.Tensor, keep: th.Tensor, initial: th.Tensor, backwa
     return states.addcmul_(carry, start[:, None]).flatten(0, 1)
 
 
-def _gradient(grad: th.Tensor, keep: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+class Stretch(NamedTuple):
     """
-    The gradients of a linear recurrence for x, g_t = grad_t + keep_{t+1} g_{t+1}, and for the initial state, keep_0
-    g_0.
+    A stretch of time as a map of the state before it to the state after it: s -> decay s + offset, or s -> offset if a
+    trial starts inside.
     """
-    next_keep = th.cat((keep[1:], th.zeros_like(keep[:1])))
-    gradient = _linear_recurrence(grad, next_keep, th.zeros_like(grad[0]), backwards=True)
-    return gradient, keep[0] * gradient[0]
+
+    decay: th.Tensor
+    offset: th.Tensor
+    has_reset: th.Tensor
+
+    def after(self, state: th.Tensor) -> th.Tensor:
+        """The state after the stretch, from the state before it."""
+        return th.where(self.has_reset, self.offset, th.addcmul(self.offset, self.decay, state))
+
+    def every_second(self, start: int) -> "Stretch":
+        """The stretches start, start + 2, … of the first axis."""
+        return Stretch(*(tensor[start::2] for tensor in self))
+
+
+def compose(first: Stretch, second: Stretch) -> Stretch:
+    """
+    Two stretches of time, one after the other: (a1, b1), (a2, b2) -> (a2 a1, a2 b1 + b2), lifted with reset flags.
+
+    The operation is associative, so that a scan of it takes logarithmic depth, and not commutative.
+
+    :param first: the earlier stretch
+    :param second: the later one
+    :return: both as one
+    """
+    return Stretch(second.decay * first.decay, second.after(first.offset), first.has_reset | second.has_reset)
+
+
+def _solve_by_doubling(
+    x: th.Tensor, decay: th.Tensor, initial: th.Tensor, resets: th.Tensor, backwards: bool = False
+) -> th.Tensor:
+    """What :func:`_solve_in_blocks` computes, in about 2 log2 T steps on tensors over time; the host is never asked."""
+    if backwards:
+        return _solve_by_doubling(x.flip(0), decay.flip(0), initial, resets.flip(0)).flip(0)
+    return _states_after(Stretch(decay.expand(len(x), -1, -1), x, resets[..., None]), initial)
+
+
+def _states_after(stretches: Stretch, initial: th.Tensor) -> th.Tensor:
+    """The states after each of T stretches: join pairs of neighbours, solve for the pairs, fill in the even places."""
+    n_pairs = len(stretches.offset) // 2
+    if n_pairs == 0:
+        return stretches.after(initial)
+    even, odd = stretches.every_second(0), stretches.every_second(1)
+    after_pairs = _states_after(compose(Stretch(*(tensor[:n_pairs] for tensor in even)), odd), initial)
+    states = th.empty_like(stretches.offset)
+    states[1::2] = after_pairs
+    states[::2] = even.after(th.cat((initial[None], after_pairs))[: len(even.offset)])
+    return states
+
+
+def _adjoint(solve: _Solver, grad: th.Tensor, decay: th.Tensor, resets: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+    """
+    The gradients of a linear recurrence for x, g_t = grad_t + conj(decay_{t+1}) g_{t+1}, and for the initial state,
+    conj(decay_0) g_0; none where a trial starts.
+    """
+    decay = decay.conj().resolve_conj()
+    # What rolls in behind the last step meets a state of zero.
+    gradient = solve(grad, decay.roll(-1, 0), th.zeros_like(grad[0]), resets.roll(-1, 0), True)
+    return gradient, (decay[0] * gradient[0]).masked_fill(resets[0, :, None], 0.0)
 
 
 def _maximum_recurrence(x: th.Tensor, resets: th.Tensor, initial: th.Tensor, start: float) -> th.Tensor:
@@ -88,18 +152,27 @@ def _maximum_recurrence(x: th.Tensor, resets: th.Tensor, initial: th.Tensor, sta
     return states.flatten(0, 1)
 
 
-class _RunningSum(th.autograd.Function):
+class _LinearRecurrence(th.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: th.Tensor, initial: th.Tensor, resets: th.Tensor, decay: th.Tensor | None) -> th.Tensor:
-        keep = (~resets)[..., None].to(x.dtype)
-        keep = keep if decay is None else keep * decay
-        ctx.save_for_backward(keep)
-        return _linear_recurrence(x, keep, initial)
+    def forward(
+        ctx: Any, x: th.Tensor, initial: th.Tensor, resets: th.Tensor, decay: th.Tensor, solve: _Solver
+    ) -> th.Tensor:
+        states = solve(x, decay, initial, resets, False)
+        ctx.save_for_backward(decay, resets, *((initial, states) if ctx.needs_input_grad[3] else ()))
+        ctx.solve = solve
+        return states
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: th.Tensor) -> _Gradients:
-        (keep,) = ctx.saved_tensors
-        return *_gradient(grad_outputs[0], keep), None, None
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: th.Tensor) -> tuple[th.Tensor, th.Tensor, None, th.Tensor | None, None]:
+        decay, resets, *for_decay = ctx.saved_tensors
+        gradient, initial_gradient = _adjoint(ctx.solve, grad_outputs[0], decay, resets)
+        decay_gradient = None
+        if for_decay:
+            initial, states = for_decay
+            before = th.cat((initial[None], states[:-1]))
+            decay_gradient = (gradient * before.conj()).masked_fill_(resets[..., None], 0.0).sum_to_size(decay.shape)
+        return gradient, initial_gradient, None, decay_gradient, None
 
 
 class _RunningMax(th.autograd.Function):
@@ -113,23 +186,41 @@ class _RunningMax(th.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: th.Tensor) -> _Gradients:
         is_old, resets = ctx.saved_tensors
-        keep = is_old.index_put(resets.nonzero(as_tuple=True), is_old.new_zeros(()))
-        grad, initial_grad = _gradient(grad_outputs[0], keep)
+        grad, initial_grad = _adjoint(_solve_in_blocks, grad_outputs[0], is_old, resets)
         return grad.addcmul_(grad, is_old, value=-1.0), initial_grad, None, None
 
 
-def running_sum(x: th.Tensor, initial: th.Tensor, resets: th.Tensor, decay: th.Tensor | None = None) -> th.Tensor:
+def linear_recurrence(x: th.Tensor, initial: th.Tensor, resets: th.Tensor, decay: th.Tensor) -> th.Tensor:
     """
-    s_t = decay_t s_{t-1} + x_t, with s_{t-1} = 0 where a trial starts; no gradient flows to ``decay``.
+    s_t = decay_t s_{t-1} + x_t, with s_{t-1} = 0 where a trial starts; real or complex, with the gradient of all three.
+
+    On a CPU blocks of time run side by side; elsewhere it is a scan of :func:`compose`, of logarithmic depth.
 
     :param x: ``(T, B, S)``
     :param initial: ``(B, S)`` the state before the first step
     :param resets: ``(T, B)`` bool
-    :param decay: ``(T, B, S)``; 1 if None
+    :param decay: ``(T, B, S)``, or ``(S,)`` where it is constant over time; of x's dtype
     :return: ``(T, B, S)``
     """
-    result: th.Tensor = _RunningSum.apply(x, initial, resets, decay)  # type: ignore[no-untyped-call]
+    decay = decay[None, None] if decay.dim() == 1 else decay
+    if len(x) == 1:
+        return Stretch(decay, x, resets[..., None]).after(initial)
+    solve = _solve_in_blocks if x.device.type == "cpu" else _solve_by_doubling
+    result: th.Tensor = _LinearRecurrence.apply(x, initial, resets, decay, solve)  # type: ignore[no-untyped-call]
     return result
+
+
+def running_sum(x: th.Tensor, initial: th.Tensor, resets: th.Tensor, decay: th.Tensor | None = None) -> th.Tensor:
+    """
+    s_t = s_{t-1} + x_t, with s_{t-1} = 0 where a trial starts: :func:`linear_recurrence` without decay.
+
+    :param x: ``(T, B, S)``
+    :param initial: ``(B, S)`` the state before the first step
+    :param resets: ``(T, B)`` bool
+    :param decay: 1 if None
+    :return: ``(T, B, S)``
+    """
+    return linear_recurrence(x, initial, resets, x.new_ones(1) if decay is None else decay)
 
 
 def running_max(x: th.Tensor, initial: th.Tensor, resets: th.Tensor, start: float = 0.0) -> th.Tensor:
@@ -168,7 +259,7 @@ def running_softmax(x: th.Tensor, initial: th.Tensor, resets: th.Tensor) -> th.T
         decay = (th.cat((largest[:1], largest[:-1])) - largest).clamp(max=0.0).exp()
     weight = (logit - largest).exp()
     scale = th.where(empty, 0.0, initial_max - largest[0]).clamp(max=0.0).exp()
-    sums = running_sum(
+    sums = linear_recurrence(
         th.cat((weight, weight * value), dim=-1),
         th.cat((initial_sum * scale, initial_weighted * scale), dim=-1),
         resets,

@@ -1,5 +1,7 @@
 """Recurrent encoders: GRU and LSTM, run over whole sequences that are cut at trial starts."""
 
+import math
+
 import torch as th
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
@@ -7,6 +9,8 @@ from typing_extensions import override
 
 from sb3_hyper.encoders.base import EncoderStep, SequenceEncoder
 from sb3_hyper.encoders.gru_scan import gru_scan, make_gru_step
+from sb3_hyper.encoders.initial_state import InitialState
+from sb3_hyper.encoders.lstm_scan import lstm_scan
 from sb3_hyper.pieces import Pieces, cut_at_resets
 
 
@@ -16,19 +20,22 @@ class GRUEncoder(SequenceEncoder):
 
     :param input_dim: width of a transition's features
     :param output_dim: number of hidden units, which is the width of an encoding
+    :param learned_initial_state: whether the hidden state that a trial starts from is learned; else it is zero
     """
 
-    def __init__(self, input_dim: int, output_dim: int = 256) -> None:
+    def __init__(self, input_dim: int, output_dim: int = 256, learned_initial_state: bool = False) -> None:
         super().__init__(input_dim, output_dim, state_dim=output_dim)
         self.rnn = nn.GRU(input_dim, output_dim)
+        self.initial = InitialState(output_dim, learned_initial_state)
 
     @override
     def forward(self, x: th.Tensor, state: th.Tensor, resets: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         if len(x) == 1:
-            state = th.gru_cell(x[0], th.where(resets[0, :, None], 0.0, state), *self.rnn.parameters())
-            return state[None], state
+            hidden = self.initial.to_hidden(th.where(resets[0, :, None], 0.0, state))
+            hidden = th.gru_cell(x[0], hidden, *self.rnn.parameters())
+            return hidden[None], self.initial.to_memory(hidden)
         pieces = cut_at_resets(resets)
-        initial = pieces.initial_state(state)
+        initial = self.initial.to_hidden(pieces.initial_state(state))
         if x.device.type == "cpu":
             input_weight, weight, input_bias, bias = self.rnn.parameters()
             gates = nn.functional.linear(pieces.pack(x), input_weight, input_bias)
@@ -36,7 +43,7 @@ class GRUEncoder(SequenceEncoder):
         else:
             packed = self.rnn(_packed_sequence(pieces, x), initial[None])[0].data
         encodings = pieces.unpack(packed)
-        return encodings, encodings[-1]
+        return encodings, self.initial.to_memory(encodings[-1])
 
     @override
     def make_step(self) -> EncoderStep:
@@ -46,8 +53,8 @@ class GRUEncoder(SequenceEncoder):
         step_gru = make_gru_step(input_weight, weight, input_bias, bias)
 
         def step(x: th.Tensor, state: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
-            state = step_gru(x, state)
-            return state, state
+            hidden = step_gru(x, self.initial.to_hidden(state))
+            return hidden, self.initial.to_memory(hidden)
 
         return step
 
@@ -58,19 +65,52 @@ class LSTMEncoder(SequenceEncoder):
 
     :param input_dim: width of a transition's features
     :param output_dim: number of hidden units, which is the width of an encoding
+    :param learned_initial_state: whether the states that a trial starts from are learned; else they are zero
     """
 
-    def __init__(self, input_dim: int, output_dim: int = 256) -> None:
+    def __init__(self, input_dim: int, output_dim: int = 256, learned_initial_state: bool = False) -> None:
         super().__init__(input_dim, output_dim, state_dim=2 * output_dim)
         self.rnn = nn.LSTM(input_dim, output_dim)
+        self.initial = InitialState(2 * output_dim, learned_initial_state)
 
     @override
     def forward(self, x: th.Tensor, state: th.Tensor, resets: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        if len(x) == 1:
+            hidden, cell = self.initial.to_hidden(th.where(resets[0, :, None], 0.0, state)).chunk(2, dim=-1)
+            hidden, cell = th.lstm_cell(x[0], (hidden, cell), *self.rnn.parameters())
+            return hidden[None], self.initial.to_memory(th.cat((hidden, cell), dim=-1))
         pieces = cut_at_resets(resets)
-        hidden, cell = pieces.initial_state(state).chunk(2, dim=-1)
-        packed, last = self.rnn(_packed_sequence(pieces, x), (hidden[None].contiguous(), cell[None].contiguous()))
-        # (1, P, H) twice -> (P, 2 H)
-        return pieces.unpack(packed.data), pieces.last_state(th.cat(last, dim=-1)[0])
+        hidden, cell = self.initial.to_hidden(pieces.initial_state(state)).chunk(2, dim=-1)
+        if x.device.type == "cpu":
+            input_weight, weight, input_bias, bias = self.rnn.parameters()
+            gates = nn.functional.linear(pieces.pack(x), input_weight, input_bias + bias)
+            packed, cells = lstm_scan(gates, hidden, cell, weight, pieces.batch_sizes)
+            encodings, cell = pieces.unpack(packed), pieces.unpack(cells)[-1]
+        else:
+            packed, (_, last_cells) = self.rnn(
+                _packed_sequence(pieces, x), (hidden[None].contiguous(), cell[None].contiguous())
+            )
+            encodings, cell = pieces.unpack(packed.data), pieces.last_state(last_cells[0])
+        return encodings, self.initial.to_memory(th.cat((encodings[-1], cell), dim=-1))
+
+
+class LSTMInvInitEncoder(LSTMEncoder):
+    """
+    An LSTM whose gates start as those of an integrator of inputs alone: LSTM-InvInit (Beck et al. 2024, section 5).
+
+    Forget and input gate start at sigmoid(2 log((1 - eps) / eps)), which is 1 - 1e-8, whatever comes in: their weights
+    are zero, and both bias vectors hold log((1 - eps) / eps), eps = 1e-4. Candidate and output gate do not see the
+    hidden state. So the cell starts as the running sum of tanh(W x + b) over the trial.
+    """
+
+    def __init__(self, input_dim: int, output_dim: int = 256, learned_initial_state: bool = False) -> None:
+        super().__init__(input_dim, output_dim, learned_initial_state)
+        input_weight, weight, *biases = self.rnn.parameters()
+        input_and_forget = slice(0, 2 * output_dim)
+        nn.init.zeros_(input_weight[input_and_forget])
+        nn.init.zeros_(weight)
+        for bias in biases:
+            nn.init.constant_(bias[input_and_forget], math.log((1 - 1e-4) / 1e-4))
 
 
 def _packed_sequence(pieces: Pieces, x: th.Tensor) -> PackedSequence:

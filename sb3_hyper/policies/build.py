@@ -1,6 +1,7 @@
 """From ``policy_kwargs`` and spaces to an agent."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
@@ -31,7 +32,8 @@ def build_agent(
     size: str,
     net_arch: Sequence[int] | Mapping[str, Sequence[int]] | None,
     state_dim: int | None,
-    encoder: str,
+    encoder: str | type[SequenceEncoder],
+    encoder_kwargs: Mapping[str, Any],
     encoder_dim: int,
     aggregator: str | type[Aggregator] | None,
     split: bool,
@@ -57,7 +59,7 @@ def build_agent(
         sizes.state_dim,
         (state_embedding_dim, action_embedding_dim, reward_embedding_dim),
     )
-    sequence_encoder: SequenceEncoder = make_encoder(encoder, features.transition.output_dim, encoder_dim)
+    sequence_encoder = make_encoder(encoder, features.transition.output_dim, encoder_dim, **encoder_kwargs)
     if aggregator is not None:
         sequence_encoder = AggregatedEncoder(sequence_encoder, aggregator, split, straight_through)
     return Agent(

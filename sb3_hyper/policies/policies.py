@@ -21,6 +21,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import nn
 
 from sb3_hyper.aggregators import Aggregator
+from sb3_hyper.encoders import SequenceEncoder
 from sb3_hyper.policies.agent import Conditioning
 from sb3_hyper.policies.build import build_agent, default_extractor, widths
 from sb3_hyper.policies.features import Observation, state_space_of
@@ -54,7 +55,9 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
     :param size: named size of the base networks, "XS", "S", "M", "L", "XL" (the papers') or "XXL"
     :param net_arch: hidden layers of the base networks instead of the named ones: a list, or ``dict(pi=[…], vf=[…])``
     :param state_dim: width of the base networks' state embedding, instead of the named one; 0: the state itself
-    :param encoder: "gru", "lstm" or "pointwise"
+    :param encoder: "gru", "lstm", "lstm_invinit", "lru", "min_gru", "transformer" or "pointwise", or a subclass of
+        SequenceEncoder
+    :param encoder_kwargs: keyword arguments of the encoder beside its widths, for example ``n_layers``
     :param encoder_dim: width of an encoding
     :param aggregator: name or class of an aggregator over the encodings, or None for the encoder alone
     :param split: whether half of an encoding bypasses the aggregator
@@ -104,7 +107,8 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
         size: str = "S",
         net_arch: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
         state_dim: int | None = None,
-        encoder: str = "gru",
+        encoder: str | type[SequenceEncoder] = "gru",
+        encoder_kwargs: Mapping[str, Any] | None = None,
         encoder_dim: int = 256,
         aggregator: str | type[Aggregator] | None = None,
         split: bool = True,
@@ -137,6 +141,7 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
             "net_arch": net_arch,
             "state_dim": state_dim,
             "encoder": encoder,
+            "encoder_kwargs": dict(encoder_kwargs or {}),
             "encoder_dim": encoder_dim,
             "aggregator": aggregator,
             "split": split,

@@ -37,6 +37,35 @@ class LSTMHNPolicy(HyperActorCriticPolicy):
     preset: ClassVar[Preset] = {"encoder": "lstm"}
 
 
+class LSTMInvInitPolicy(HyperActorCriticPolicy):
+    """
+    RNN+HN with an LSTM that starts as an integrator of its inputs (LSTM-InvInit, a baseline of Beck et al. 2024).
+    """
+
+    preset: ClassVar[Preset] = {"encoder": "lstm_invinit"}
+
+
+class LRUPolicy(HyperActorCriticPolicy):
+    """RNN+HN with linear recurrent units (Orvieto et al. 2023) in the GRU's place."""
+
+    preset: ClassVar[Preset] = {"encoder": "lru"}
+
+
+class MinGRUPolicy(HyperActorCriticPolicy):
+    """RNN+HN with minimal gated recurrent units (Feng et al. 2024) in the GRU's place."""
+
+    preset: ClassVar[Preset] = {"encoder": "min_gru"}
+
+
+class TransformerPolicy(HyperActorCriticPolicy):
+    """
+    RNN+HN with a causal Transformer in the GRU's place (a baseline of Beck et al. 2024); its memory holds the keys and
+    values of the trial so far.
+    """
+
+    preset: ClassVar[Preset] = {"encoder": "transformer"}
+
+
 class SplAggerPolicy(HyperActorCriticPolicy):
     """
     SplAgger (Beck et al. 2024): half of the GRU's output is kept, the other half goes through a running max;
@@ -74,6 +103,18 @@ class SplAggerWeightedSoftmaxPolicy(HyperActorCriticPolicy):
     """SplAgger with a mean under a softmax over time of learned logits (ablation)."""
 
     preset: ClassVar[Preset] = {"aggregator": "WeightedSoftmax"}
+
+
+class SplAggerLRUPolicy(HyperActorCriticPolicy):
+    """SplAgger on linear recurrent units (Orvieto et al. 2023)."""
+
+    preset: ClassVar[Preset] = {"encoder": "lru", "aggregator": "Max"}
+
+
+class SplAggerMinGRUPolicy(HyperActorCriticPolicy):
+    """SplAgger on minimal gated recurrent units (Feng et al. 2024)."""
+
+    preset: ClassVar[Preset] = {"encoder": "min_gru", "aggregator": "Max"}
 
 
 class SplAggerNoRNNPolicy(HyperActorCriticPolicy):
@@ -143,6 +184,7 @@ POLICIES: dict[str, type[HyperActorCriticPolicy]] = {
     policy.__name__: policy
     for policy in (
         HyperActorCriticPolicy, RNNPolicy, RNNSPolicy, RNNHNPolicy, RNNFiLMPolicy, LSTMHNPolicy,
+        LSTMInvInitPolicy, LRUPolicy, MinGRUPolicy, TransformerPolicy, SplAggerLRUPolicy, SplAggerMinGRUPolicy,
         SplAggerPolicy, SplAggerMeanPolicy, SplAggerMeanMaxPolicy, SplAggerSoftmaxPolicy, SplAggerWeightedMeanPolicy,
         SplAggerWeightedSoftmaxPolicy, SplAggerNoRNNPolicy, SplAggerNoSplitPolicy, AMRLPolicy, AMRLNoRNNPolicy,
         MaxPolicy, MaxSTPolicy, CNPPolicy, SumPolicy, WeightedMeanPolicy, SoftmaxPolicy,

@@ -7,7 +7,7 @@ import torch as th
 from torch import nn
 
 from sb3_hyper.aggregators import AGGREGATORS, Mean
-from sb3_hyper.encoders import ENCODERS
+from sb3_hyper.encoders import ENCODERS, PointwiseEncoder, TransformerEncoder
 from sb3_hyper.hypernetworks import HYPER_INITIALIZERS
 from sb3_hyper.hypernetworks.initializers import BASE_INITIALIZERS
 from sb3_hyper.policies import POLICIES, HyperActorCriticPolicy, RNNHNPolicy, SplAggerPolicy
@@ -136,3 +136,33 @@ def test_initial_standard_deviation(make_policy, action_case):
         assert th.equal(policy.log_std, th.full_like(policy.log_std, -1.0))
     else:
         assert not hasattr(policy, "log_std")
+
+
+def test_keywords_reach_the_encoder(make_policy):
+    policy = make_policy(RNNHNPolicy, encoder="transformer", encoder_kwargs={"context_length": 7, "token_dim": 4})
+    assert isinstance(policy.agent.encoder, TransformerEncoder)
+    assert (policy.agent.encoder.context_length, policy.agent.encoder.token_dim) == (7, 4)
+    with pytest.raises(TypeError, match="'gru' got the keyword 'context_length'"):
+        make_policy(RNNHNPolicy, encoder_kwargs={"context_length": 7})
+
+
+class Doubled(PointwiseEncoder):
+    def __init__(self, input_dim, output_dim, factor=2.0):
+        super().__init__(input_dim, output_dim)
+        self.factor = factor
+
+    def forward(self, x, state, resets):
+        return self.factor * super().forward(x, state, resets)[0], state
+
+
+def test_encoder_of_ones_own(make_policy, tmp_path):
+    policy = make_policy(SplAggerPolicy, encoder=Doubled, encoder_kwargs={"factor": 3.0})
+    policy.save(tmp_path / "policy")
+    encoder = SplAggerPolicy.load(tmp_path / "policy").agent.encoder.encoder
+    assert type(encoder) is Doubled and encoder.factor == 3.0
+
+
+@pytest.mark.parametrize("encoder", [nn.GRU, nn.Identity(), 3])
+def test_what_is_no_encoder(make_policy, encoder):
+    with pytest.raises(TypeError, match="subclass of SequenceEncoder"):
+        make_policy(RNNHNPolicy, encoder=encoder)

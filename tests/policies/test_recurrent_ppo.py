@@ -6,7 +6,7 @@ import torch as th
 from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.env_util import make_vec_env
 
-from sb3_hyper.policies import RNNHNPolicy, SplAggerPolicy
+from sb3_hyper.policies import POLICIES, RNNHNPolicy, SplAggerPolicy
 
 SMALL = {"size": "XS", "encoder_dim": 8}
 
@@ -48,3 +48,25 @@ def test_stock_recurrent_ppo_finds_the_ratios_at_one(policy_class, env_id):
     model.learn(120, reset_num_timesteps=False)
     assert not np.all(model._last_episode_starts)
     assert abs(model.logger.name_to_value["train/approx_kl"]) < 1e-8
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_every_policy_trains_saves_and_loads(name, tmp_path):
+    kwargs = dict(SMALL)
+    if POLICIES[name].preset.get("encoder") == "transformer":
+        # sb3-contrib stores the memory at every step.
+        kwargs["encoder_kwargs"] = {"context_length": 20}
+    model = RecurrentPPO(
+        POLICIES[name], make_vec_env("TMazeLS-v0", 2), n_steps=24, batch_size=24, n_epochs=1, policy_kwargs=kwargs
+    )
+    model.learn(2 * 24 * 2)
+    assert all(p.isfinite().all() for p in model.policy.parameters())
+    model.save(tmp_path / "model")
+    model.policy.save(tmp_path / "policy")
+    obs = model.env.reset()
+    for loaded in (RecurrentPPO.load(tmp_path / "model").policy, POLICIES[name].load(tmp_path / "policy")):
+        constructor, expected = loaded._get_constructor_parameters(), model.policy._get_constructor_parameters()
+        assert {key: constructor[key] for key in model.policy.agent_kwargs} == model.policy.agent_kwargs
+        assert constructor.keys() == expected.keys()
+        actions = [policy.predict(obs, deterministic=True)[0] for policy in (loaded, model.policy)]
+        np.testing.assert_array_equal(*actions)
