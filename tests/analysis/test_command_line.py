@@ -1,0 +1,150 @@
+"""``python -m sb3_hyper.analyse``: what it prints and writes, and what it says when something is wrong."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sb3_hyper import analyse
+from sb3_hyper.analysis import Widths, find_subject, gradient_norms, permutation_distances, weight_spread
+from sb3_hyper.analysis.published import compare_gradients, compare_permutations, comparison_table
+
+RUN = Path(__file__).parents[2] / "trained_agents" / "hyper_ppo" / "TMazeLS-v0_1"
+SMALL = ["--length", "6", "--steps", "0", "5", "--n-seeds", "2", "--input-dim", "4", "--encoder-dim", "16"]
+SHORT_RUN = ["--n-trials", "4", "--env-kwargs", "corridor_length:5"]
+
+
+@pytest.fixture
+def call(capsys, tmp_path):
+    """Call the command line: exit status, output and errors; it writes to ``tmp_path``."""
+
+    def run(*arguments):
+        status = analyse.main([*map(str, arguments), "-o", str(tmp_path)])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_gradients(call, tmp_path):
+    status, output, _ = call("gradients", "AMRLPolicy", "lstm", *SMALL, "--latent-dim", 3)
+    results = [gradient_norms(find_subject(name, Widths(4, 16, 3)), [0, 5], 6, 2) for name in ("AMRLPolicy", "lstm")]
+    assert status == 0 and all(result.table() in output for result in results)
+    assert json.loads((tmp_path / "gradients.json").read_text()) == [result.to_dict() for result in results]
+    assert (tmp_path / "gradients.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_permutations(call, tmp_path):
+    status, output, _ = call("permutations", "MaxPolicy", *SMALL, "--n-permutations", 3)
+    expected = permutation_distances(find_subject("MaxPolicy", Widths(4, 16)), [0, 5], 6, 2, 3)
+    assert status == 0 and expected.table() in output
+    assert json.loads((tmp_path / "permutations.json").read_text()) == [expected.to_dict()]
+    assert (tmp_path / "permutations.png").is_file()
+
+
+def test_a_trained_agent_beside_untrained_ones(call, tmp_path):
+    path = RUN / "TMazeLS-v0.zip"
+    status, output, error = call("gradients", path, "SplAggerPolicy", "--length", 6, "--steps", 0, 5, "--n-seeds", 1)
+    assert status == 0, error
+    assert "TMazeLS-v0, SplAggerPolicy, t =" in output
+
+
+def test_initialisation(call, tmp_path):
+    status, output, _ = call("initialisation", "--sizes", "XS", "--n-seeds", 1, "--latent-std", 0.5)
+    (result,) = json.loads((tmp_path / "initialisation.json").read_text())
+    assert status == 0 and "Size XS" in output and result["latent_std"] == 0.5
+    assert (tmp_path / "initialisation.png").is_file()
+
+
+def test_weights_of_a_run_and_of_a_model(call, tmp_path):
+    status, output, error = call("weights", RUN, *SHORT_RUN, "--steps", 0, -1, "--networks", "actor")
+    assert status == 0, error
+    (result,) = json.loads((tmp_path / "weights.json").read_text())
+    assert result["steps"] == [0, -1] and len(result["tasks"]) == 4 and "4 trials" in output
+    assert (tmp_path / "weights.png").is_file()
+    arguments = ("weights", RUN / "TMazeLS-v0.zip", "--env", "TMazeLS-v0", *SHORT_RUN, "--networks", "actor")
+    assert call(*arguments, "--steps", 0, -1)[0] == 0
+    assert json.loads((tmp_path / "weights.json").read_text()) == [result]
+    model, env, _ = analyse.prepare(analyse.as_evaluation(analyse.make_parser().parse_args(list(map(str, arguments)))))
+    assert weight_spread(model, env, 4, (0, -1), ("actor",)).to_dict() == result
+
+
+def test_training(call, tmp_path):
+    settings = ["n_steps:15", "batch_size:30", "policy_kwargs:dict(size='XS')"]
+    arguments = ["--env", "GridNavi-v0", "-n", 60, "--n-envs", 2, "--n-seeds", 2, "--device", "cpu"]
+    status, output, error = call("training", "RNNPolicy", *arguments, "--hyperparams", *settings[:2])
+    assert status == 0, error
+    results = json.loads((tmp_path / "training.json").read_text())
+    assert [result["timesteps"] for result in results] == [[30, 60]] * 2 and "RNNPolicy, 2 updates" in output
+    assert results[0]["norms"] != results[1]["norms"]
+    assert (tmp_path / "training.png").is_file()
+
+
+def test_published_and_measured_side_by_side(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(analyse, "SIZES", {"XS": None})
+    status, output, _ = call("papers", "--n-seeds", 1)
+    assert status == 0
+    results = [gradient_norms(find_subject(name), n_seeds=1) for name in analyse.RECURRENT]
+    comparison = comparison_table(compare_gradients(results))
+    assert comparison in output and "248" in comparison
+    for name in ("gradients", "permutations", "initialisation"):
+        assert (tmp_path / f"{name}.json").is_file() and (tmp_path / f"{name}.png").is_file()
+
+
+def test_comparisons_pick_the_published_steps():
+    result = permutation_distances(find_subject("MaxPolicy"), n_seeds=1, n_permutations=1)
+    (row,) = compare_permutations([result, permutation_distances(find_subject("CNPPolicy"), [0], 2, 1, 1)])
+    assert row.name == "MaxPolicy" and len(row.measured) == len(row.published) == len(row.deviation) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["gradients", "SplAggerPolciy"], "Did you mean 'SplAggerPolicy'"),
+        (["gradients", "gru", "--steps", "100"], "wanted numbers from 0 to 99"),
+        (["permutations", "missing.zip"], "There is no model missing.zip"),
+        (["permutations", "nobody_has_this:Encoder"], "No module named 'nobody_has_this'"),
+        (["permutations", "torch.nn:GRU"], "wanted a class, a HyperActorCriticPolicy or a SequenceEncoder"),
+        (["weights", RUN.parent], "is no run: wanted a folder LOGS/ALGO/ENV_N"),
+        (["weights", RUN.with_name("TMazeLS-v0_2")], "TMazeLS-v0_2; the folder holds TMazeLS-v0_1"),
+        (["weights", RUN / "TMazeLS-v0.zip"], "Give --env, or the run's folder"),
+        (["weights", RUN, "--env", "TMazeSL-v0"], "Did you mean 'TMazeLS-v0'"),
+        (["weights", RUN, "--n-trials", "1"], "wanted at least 2"),
+        (["training", "RNPolicy"], "Did you mean 'RNNPolicy'"),
+        (["training", "--env", "GridNav-v0"], "GridNavi"),
+        (["training", "--gym-packages", "nobody_has_this"], "No module named 'nobody_has_this'"),
+        (["initialisation", "--sizes", "XS", "--n-seeds", "0"], "n_seeds=0: wanted at least 1"),
+    ],
+)
+def test_what_is_wrong_is_said_without_a_traceback(call, arguments, message):
+    status, _, error = call(*arguments)
+    assert status == 1
+    assert message in error and "Traceback" not in error
+
+
+def test_a_model_that_generates_nothing(call, make_model, tmp_path):
+    make_model("RNNPolicy").save(tmp_path / "model.zip")
+    status, _, error = call("weights", tmp_path / "model.zip", "--env", "TMazeLS-v0", *SHORT_RUN)
+    assert status == 1 and "generates no weights" in error
+
+
+def test_a_run_that_lies_elsewhere(call, tmp_path, monkeypatch):
+    shutil.copytree(RUN, tmp_path / "logs" / "hyper_ppo" / "TMazeLS-v0_7")
+    monkeypatch.chdir(tmp_path / "logs" / "hyper_ppo" / "TMazeLS-v0_7")
+    assert call("weights", ".", *SHORT_RUN)[0] == 0
+
+
+def test_without_matplotlib_there_are_numbers_still(call, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sb3_hyper.analysis.figures", None)
+    monkeypatch.delattr("sb3_hyper.analysis.figures", raising=False)
+    status, _, error = call("gradients", "gru", *SMALL)
+    assert status == 0 and 'pip install "sb3-hyper[plots]"' in error
+    assert (tmp_path / "gradients.json").is_file() and not (tmp_path / "gradients.png").exists()
+
+
+def test_as_a_module(tmp_path):
+    command = [sys.executable, "-m", "sb3_hyper.analyse", "gradients", "gru", *SMALL, "--num-threads", "1"]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert "gru, t =" in ended.stdout and (tmp_path / "analysis" / "gradients.json").is_file()

@@ -1,0 +1,153 @@
+"""The analyses' figures: what is drawn, not how it looks."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sb3_hyper.analysis import (
+    GradientNorms,
+    InitialStatistics,
+    LatentGradientNorms,
+    PermutationDistances,
+    WeightSpread,
+)
+from sb3_hyper.analysis import figures as drawn
+from sb3_hyper.analysis.figures.latent_gradient import running_median
+from sb3_hyper.analysis.figures.weight_spread import task_colors
+
+RANDOM = np.random.default_rng(0)
+STEPS = np.array([0, 2, 5])
+
+
+def gradients(name="A", scale=1.0):
+    inputs = scale * RANDOM.uniform(1, 2, (3, 3, 6)) * (np.arange(6) <= STEPS[:, None])
+    return GradientNorms(name, STEPS, inputs, RANDOM.uniform(10, 20, (3, 3)))
+
+
+def permutations(name="A"):
+    return PermutationDistances(name, STEPS, RANDOM.uniform(0, 1, (3, 3)), np.zeros((3, 3)))
+
+
+def statistics(size="S", names=("plain network", "BiasHyperInit", "Kaiming")):
+    tables = RANDOM.uniform(0.5, 2, (4, len(names), 3))
+    layers = ["hidden 1 (8 → 4)", "hidden 2 (4 → 4)", "output (4 → 2)"]
+    return InitialStatistics(size, "orthogonal", 1.0, list(names), layers, *tables)
+
+
+def spread(tasks, n_steps=2):
+    n_trials = len(tasks)
+    return WeightSpread(
+        "GridNavi-v0", "RNNHNPolicy", 3.0, 100, list(range(n_steps)), np.asarray(tasks, float),
+        RANDOM.uniform(0, 1, (n_steps, 5)), RANDOM.normal(size=(n_steps, n_trials, 2)), np.ones(n_steps),
+    )  # fmt: skip
+
+
+def norms(name="A", n=60):
+    return LatentGradientNorms(name, np.arange(n) * 100, RANDOM.uniform(1, 2, n))
+
+
+EVERY = {
+    "gradients": (drawn.gradient_figure, lambda: [gradients(), gradients("B", 1e-9)]),
+    "permutations": (drawn.permutation_figure, lambda: [permutations(), permutations("B")]),
+    "initialisation": (drawn.initialization_figure, lambda: [statistics(), statistics("XL")]),
+    "training": (drawn.latent_gradient_figure, lambda: [norms(), norms("B"), norms("A", 1)]),
+    "classes": (drawn.weight_spread_figure, lambda: [spread([[1], [-1]] * 4)]),
+    "grid": (drawn.weight_spread_figure, lambda: [spread([[x, y] for x in range(4) for y in range(4)])]),
+    "line": (drawn.weight_spread_figure, lambda: [spread(np.arange(12)[:, None], 1)]),
+}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_picture_comes_out(name):
+    draw, make = EVERY[name]
+    file = io.BytesIO()
+    draw(*make()).savefig(file)
+    assert file.getvalue().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["gradients", "permutations", "initialisation", "training"])
+def test_nothing_to_draw(name):
+    with pytest.raises(ValueError, match="at least one result"):
+        EVERY[name][0]()
+
+
+def test_gradients_are_means_with_bands_and_what_leaves_the_axes_is_said():
+    results = [gradients(), gradients("Vanishing", 1e-9)]
+    first, parameters, profile = drawn.gradient_figure(*results).axes
+    for axes, values in ((first, results[0].first_input), (parameters, results[0].parameters)):
+        np.testing.assert_allclose(axes.lines[0].get_xydata(), np.column_stack((STEPS, values.mean(axis=0))))
+        band = axes.collections[0].get_paths()[0].vertices
+        assert band[:, 1].min() == values.min() and band[:, 1].max() == values.max()
+        assert axes.get_yscale() == "log" and axes.get_title(loc="left") and axes.get_xlabel() and axes.get_ylabel()
+    np.testing.assert_allclose(profile.lines[0].get_ydata(), results[0].inputs[:, -1].mean(axis=0))
+    (text,) = (text.get_text() for text in first.texts)
+    assert text.startswith("Vanishing: ") and "e-09 at t = 5" in text
+    legend = drawn.gradient_figure(*results).legends[0]
+    assert [entry.get_text() for entry in legend.get_texts()] == ["A", "Vanishing"]
+
+
+def test_legends_are_read_row_by_row():
+    figure = drawn.permutation_figure(*(permutations(name) for name in "ABCDE"))
+    legend = figure.legends[0]
+    # Three columns, filled from top to bottom.
+    assert [entry.get_text() for entry in legend.get_texts()] == list("ADBEC")
+
+
+def test_both_permutations_are_drawn_on_one_scale():
+    result = permutations()
+    prefix, past = drawn.permutation_figure(result).axes
+    np.testing.assert_allclose(prefix.lines[0].get_ydata(), result.prefix.mean(axis=0))
+    assert not past.lines[0].get_ydata().any() and past.get_ylim() == prefix.get_ylim()
+
+
+def test_every_ratio_stands_in_its_cell():
+    results = [statistics(), statistics("XL")]
+    axes = drawn.initialization_figure(*results).axes[0]
+    cells = {text.get_position(): text.get_text() for text in axes.texts}
+    for column, (result, layer) in enumerate((result, layer) for result in results for layer in range(3)):
+        for row in range(2):
+            assert cells[(column, row)] == f"{result.ratio_to_plain()[row + 1, layer]:.2g}"
+    assert {"size S", "size XL"} <= {text.get_text() for text in axes.texts}
+    with pytest.raises(ValueError, match="same initialisers"):
+        drawn.initialization_figure(statistics(), statistics(names=("plain network", "Normc")))
+
+
+def test_tasks_have_colours_and_a_key():
+    figure = drawn.weight_spread_figure(spread([[1], [-1]] * 4))
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["-1", "1"]
+    points = [len(collection.get_offsets()) for collection in figure.axes[0].collections]
+    assert points == [4, 4]
+    figure = drawn.weight_spread_figure(spread([[x, y] for x in range(4) for y in range(4)]))
+    assert len(np.unique(figure.axes[0].collections[0].get_facecolors(), axis=0)) == 16
+
+
+def test_colours_of_tasks_are_mixed_from_corners():
+    corners = np.array([[0.0, 0.0], [1, 0], [0, 1], [1, 1]])
+    colors = task_colors(np.vstack((corners, [[0.5, 0.5]])), corners)
+    np.testing.assert_allclose(colors[4], colors[:4].mean(axis=0))
+    assert len(np.unique(colors, axis=0)) == 5
+    assert task_colors(np.ones((3, 1)), np.ones((3, 1))).shape == (3, 3)
+
+
+def test_running_median():
+    values = np.arange(100.0)
+    values[50] = 1e6
+    smoothed = running_median(values)
+    assert smoothed.max() < 110 and smoothed[20] == 20
+    assert running_median(np.array([4.0])).tolist() == [4.0]
+
+
+def test_trainings_of_one_name_share_a_colour():
+    axes = drawn.latent_gradient_figure(norms(), norms(), norms("B")).axes[0]
+    assert len({line.get_color() for line in axes.lines}) == 2
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["A", "B"]
+    with pytest.raises(ValueError, match="without updates"):
+        drawn.latent_gradient_figure(norms(n=0))
+
+
+def test_numbers_need_no_matplotlib_and_figures_no_pyplot():
+    code = "import sys, sb3_hyper.analysis; assert 'matplotlib' not in sys.modules; import sb3_hyper.analysis.figures; "
+    subprocess.run([sys.executable, "-c", code + "assert 'matplotlib.pyplot' not in sys.modules"], check=True)

@@ -1,0 +1,96 @@
+"""What can be analysed, and what is said about what cannot."""
+
+import pytest
+import torch as th
+from torch import nn
+
+from sb3_hyper.analysis import Widths, find_subject, of_encoder_class, of_policy, of_policy_class
+from sb3_hyper.encoders import ENCODERS, SequenceEncoder
+from sb3_hyper.policies import POLICIES, SplAggerPolicy
+
+
+class LastTransition(SequenceEncoder):
+    """An encoder of somebody else's, without memory."""
+
+    def __init__(self, input_dim, output_dim):
+        super().__init__(input_dim, output_dim, state_dim=1)
+        self.linear = nn.Linear(input_dim, output_dim)
+
+    def forward(self, x, state, resets):
+        return self.linear(x), state
+
+
+class OwnPolicy(SplAggerPolicy):
+    preset = {"aggregator": "Mean"}  # noqa: RUF012
+
+
+@pytest.mark.parametrize("name", [*POLICIES, *ENCODERS])
+def test_every_registered_name_has_the_widths_that_are_asked_for(name, narrow):
+    subject = find_subject(name, narrow)
+    network = subject.draw(0)
+    assert subject.name == name and network.input_dim == narrow.input_dim
+    assert network.encoder.output_dim > 0
+    assert network(th.zeros(3, 2, narrow.input_dim)).shape == (3, 2, narrow.latent_dim)
+
+
+def test_seeds_give_networks(narrow):
+    first, again, other = (find_subject("SplAggerPolicy", narrow).draw(seed) for seed in (0, 0, 1))
+    for a, b, c in zip(first.parameters(), again.parameters(), other.parameters(), strict=True):
+        assert th.equal(a, b) and not th.equal(a, c)
+
+
+def test_the_default_widths_are_the_papers():
+    network = find_subject("SplAggerPolicy").draw(0)
+    assert (network.input_dim, network.encoder.output_dim, network.to_latent.out_features) == (80, 256, 24)
+
+
+def test_classes_of_ones_own(narrow, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "somebody", __import__("types").SimpleNamespace(**globals()))
+    encoder, policy = find_subject("somebody:LastTransition", narrow), find_subject("somebody:OwnPolicy", narrow)
+    assert (encoder.name, policy.name) == ("LastTransition", "OwnPolicy")
+    assert type(encoder.draw(0).encoder) is LastTransition
+    assert policy.draw(0)(th.zeros(2, 1, narrow.input_dim)).shape == (2, 1, narrow.latent_dim)
+    assert of_encoder_class(LastTransition, narrow, "mine").name == "mine"
+    with pytest.raises(TypeError, match="somebody:nn is .* wanted a class"):
+        find_subject("somebody:nn", narrow)
+    with pytest.raises(TypeError, match="somebody:missing is None"):
+        find_subject("somebody:missing", narrow)
+
+
+def test_keyword_arguments_of_a_policy(narrow):
+    network = of_policy_class(POLICIES["RNNHNPolicy"], narrow, encoder="lstm", encoder_dim=6).draw(0)
+    assert network.encoder.output_dim == 6 and network.encoder.state_dim == 12
+
+
+def test_a_saved_model_is_analysed_as_it_is(make_model, tmp_path):
+    model = make_model("SplAggerPolicy")
+    path = tmp_path / "agent.zip"
+    model.save(path)
+    subject = find_subject(str(path), Widths(1, 1, 1))
+    network, other = subject.draw(0), subject.draw(1)
+    assert network is other and subject.name == "agent, SplAggerPolicy"
+    x = th.rand(5, 2, network.input_dim)
+    expected = of_policy(model.policy).draw(0)(x)
+    th.testing.assert_close(network(x), expected, rtol=0, atol=0)
+    # The latents are those that the agent's trunk sees.
+    resets = th.zeros(5, 2, dtype=th.bool)
+    encodings, _ = model.policy.agent.encoder(x, model.policy.agent.encoder.initial_state(2), resets)
+    th.testing.assert_close(network(x), model.policy.agent.to_latent(encodings))
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("SplagerPolicy", ValueError, "Did you mean 'SplAggerPolicy'. A class of your own is module:Class"),
+        ("missing.zip", FileNotFoundError, "There is no model missing.zip"),
+        ("nobody_has_this:Encoder", ModuleNotFoundError, "nobody_has_this"),
+    ],
+)
+def test_unknown_names(name, error, message):
+    with pytest.raises(error, match=message):
+        find_subject(name)
+
+
+def test_other_policies_are_refused():
+    with pytest.raises(TypeError, match="wanted a HyperActorCriticPolicy"):
+        of_policy(nn.Linear(1, 1))
