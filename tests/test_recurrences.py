@@ -2,7 +2,7 @@
 
 import pytest
 import torch as th
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sb3_hyper.recurrences import (
@@ -15,6 +15,7 @@ from sb3_hyper.recurrences import (
 )
 
 B, S = 3, 2
+few_examples = settings(max_examples=50, deadline=None)
 
 
 def loop(x, initial, resets, decay):
@@ -58,6 +59,43 @@ def test_value_and_gradient_are_the_loops(solve, is_constant, dtype, n_steps):
     th.testing.assert_close(gradients[0], gradients[1])
 
 
+@few_examples
+@given(
+    n_steps=st.integers(1, 45),
+    seed=st.integers(0, 1000),
+    dtype=st.sampled_from([th.float64, th.complex128]),
+    is_constant=st.booleans(),
+    solve=st.sampled_from([linear_recurrence, by_doubling]),
+)
+def test_any_length_is_the_loop(n_steps, seed, dtype, is_constant, solve):
+    x, initial, resets, decay = make(n_steps, dtype, is_constant, seed)
+    leaves, weight = (x, initial, decay), make(n_steps, dtype, False, seed + 1)[0].detach()
+    results = [way(x, initial, resets, decay) for way in (solve, loop)]
+    gradients = [th.autograd.grad((weight * result).real.sum(), leaves) for result in results]
+    th.testing.assert_close((results[0], *gradients[0]), (results[1], *gradients[1]))
+
+
+@pytest.mark.parametrize("solve", [linear_recurrence, by_doubling])
+@pytest.mark.parametrize("dtype", [th.float64, th.complex128])
+def test_gradient_is_the_difference_quotient(solve, dtype):
+    """The twin of the loop's: autograd's rule for complex numbers is not taken from the loop here."""
+    x, initial, resets, decay = make(6, dtype, True)
+    assert th.autograd.gradcheck(lambda *leaves: solve(leaves[0], leaves[1], resets, leaves[2]), (x, initial, decay))
+
+
+@pytest.mark.parametrize("solve", [linear_recurrence, by_doubling])
+def test_two_stretches_with_the_state_carried_equal_one(solve):
+    x, initial, resets, decay = make(17, th.complex128, False)
+    leaves, whole = (x, initial, decay), solve(x, initial, resets, decay)
+    for cut in (1, 5, 16):
+        start = solve(x[:cut], initial, resets[:cut], decay[:cut])
+        end = solve(x[cut:], start[-1], resets[cut:], decay[cut:])
+        results = (th.cat((start, end)), whole)
+        gradients = [th.autograd.grad(r.abs().square().sum(), leaves, retain_graph=True) for r in results]
+        th.testing.assert_close((results[0], *gradients[0]), (results[1], *gradients[1]))
+
+
+@few_examples
 @given(n_steps=st.integers(1, 40), seed=st.integers(0, 1000))
 def test_both_solvers_agree_in_both_directions(n_steps, seed):
     x, initial, resets, decay = (part.detach() for part in make(n_steps, th.float64, False, seed))
@@ -66,14 +104,32 @@ def test_both_solvers_agree_in_both_directions(n_steps, seed):
         th.testing.assert_close(*results)
 
 
-def test_nothing_crosses_a_start():
-    x, initial, resets, decay = make(10, th.float64, False)
+@pytest.mark.parametrize("solve", [linear_recurrence, by_doubling])
+@pytest.mark.parametrize("dtype", [th.float64, th.complex128])
+def test_nothing_crosses_a_start(solve, dtype):
+    x, initial, resets, decay = make(10, dtype, False)
     resets[:] = False
     resets[6] = True
-    loss = linear_recurrence(x, initial, resets, decay)[6:].sum()
-    for gradient in th.autograd.grad(loss, (x, decay)):
-        assert th.count_nonzero(gradient[:6]) == 0
-    assert th.count_nonzero(th.autograd.grad(linear_recurrence(x, initial, resets, decay)[6:].sum(), initial)[0]) == 0
+    states = solve(x, initial, resets, decay)[6:]
+    x_gradient, initial_gradient, decay_gradient = th.autograd.grad(states.abs().sum(), (x, initial, decay))
+    assert th.count_nonzero(x_gradient[:6]) == th.count_nonzero(initial_gradient) == 0
+    # The decay of a trial's first step has nothing to act on.
+    assert th.count_nonzero(decay_gradient[:7]) == 0
+    assert th.count_nonzero(x_gradient[6:]) == 4 * B * S and th.count_nonzero(decay_gradient[7:]) == 3 * B * S
+    other = th.cat((th.randn_like(x[:6]), x[6:]))
+    assert th.equal(solve(other, initial + 1, resets, decay)[6:], states)
+
+
+def test_logarithmic_scan_takes_logarithmically_many_operations():
+    """Twice the steps, one more level: the number of operations grows by a constant."""
+
+    def count(n_steps):
+        x, initial, resets, decay = make(n_steps, th.float64, False)
+        with th.profiler.profile(activities=[th.profiler.ProfilerActivity.CPU]) as profile, th.no_grad():
+            _solve_by_doubling(x, decay, initial, resets)
+        return sum(event.count for event in profile.key_averages() if event.key == "aten::addcmul")
+
+    assert [count(n_steps) for n_steps in (64, 128, 256)] == [13, 15, 17]
 
 
 def stretches(draw_decay, draw_offset, has_reset):
@@ -86,11 +142,13 @@ NUMBERS = st.floats(-2, 2, allow_subnormal=False)
 STRETCHES = st.builds(stretches, NUMBERS, NUMBERS, st.booleans())
 
 
+@few_examples
 @given(first=STRETCHES, second=STRETCHES, third=STRETCHES, state=NUMBERS)
 def test_composition_is_associative(first, second, third, state):
     left = compose(compose(first, second), third)
     right = compose(first, compose(second, third))
     assert left.has_reset == right.has_reset
+    th.testing.assert_close(left[:2], right[:2])
     state = th.tensor(state, dtype=th.float64)
     th.testing.assert_close(left.after(state), right.after(state))
     one_by_one = third.after(second.after(first.after(state)))

@@ -69,13 +69,14 @@ def make_encoder(
 
 
 def _check_keywords(encoder: object, encoder_kwargs: dict[str, Any], accepted: list[str]) -> None:
+    choices = sorted({*accepted, "n_layers"})
     for keyword in encoder_kwargs:
         if keyword not in accepted:
-            close = get_close_matches(keyword, accepted, n=1, cutoff=0.4)
+            close = get_close_matches(keyword, choices, n=1, cutoff=0.4)
             nearest = f" Did you mean {close[0]!r}?" if close else ""
-            choices = ", ".join(sorted({*accepted, "n_layers"}))
             raise TypeError(
-                f"The encoder {encoder!r} got the keyword {keyword!r} in encoder_kwargs; it takes {choices}.{nearest}"
+                f"The encoder {encoder!r} got the keyword {keyword!r} in encoder_kwargs; it takes {', '.join(choices)}."
+                f"{nearest}"
             )
 
 

@@ -15,18 +15,21 @@ from sb3_hyper.recurrences import linear_recurrence
 class LRUEncoder(SequenceEncoder):
     """
     One block of linear recurrent units (Orvieto et al. 2023, "Resurrecting Recurrent Neural Networks for Long
-    Sequences", sections 2.3 and 3)::
+    Sequences", section 3)::
 
-        u_t = W x_t + b,                                v_t = LayerNorm(u_t)
-        s_t = lambda s_{t-1} + gamma B v_t              complex, elementwise
-        y_t = Re(C s_t) + D v_t
+        u_t = W x_t + b
+        s_t = lambda s_{t-1} + gamma B u_t              complex, elementwise
+        y_t = Re(C s_t) + D u_t
         encoding_t = u_t + GLU(GELU(y_t))               GLU(y) = (W_1 y + b_1) sigmoid(W_2 y + b_2)
 
     with lambda = exp(-exp(nu) + i exp(theta)), which keeps its modulus below one, and gamma = sqrt(1 - |lambda|^2),
     which gives the states the size of their input however long they remember. gamma follows lambda, where the paper
-    learns it from that start. At first lambda is spread evenly over the ring r_min <= |lambda| <= r_max, with a phase
-    between 0 and ``max_phase``: a state remembers about 1 / (1 - |lambda|) steps. The defaults, 10 to 1000 steps and
-    slow turns, are for trials of several hundred steps.
+    learns it from that start; the paper's normalisation of u is left out, because it would turn transitions in which
+    nothing happens into inputs as large as any other.
+
+    At first lambda is spread evenly over the ring r_min <= |lambda| <= r_max, with phases between 0 and ``max_phase``:
+    a state remembers about 1 / (1 - |lambda|) steps, by default 10 to 1000. Diverse phases tell steps apart; a smaller
+    ``max_phase`` and a larger ``r_min`` suit what has to be averaged over hundreds of noisy steps.
 
     The memory is s, real and imaginary part of each entry side by side.
 
@@ -47,22 +50,21 @@ class LRUEncoder(SequenceEncoder):
         n_states: int | None = None,
         r_min: float = 0.9,
         r_max: float = 0.999,
-        max_phase: float = math.pi / 10,
+        max_phase: float = 2 * math.pi,
         learned_initial_state: bool = False,
     ) -> None:
         n_states = output_dim if n_states is None else n_states
+        super().__init__(input_dim, output_dim, state_dim=2 * n_states)
         if n_states < 1 or not 0 <= r_min < r_max < 1 or not 0 < max_phase <= 2 * math.pi:
             raise ValueError(
                 f"LRUEncoder got n_states={n_states}, r_min={r_min}, r_max={r_max} and max_phase={max_phase}, wanted "
                 "at least one state, 0 <= r_min < r_max < 1 (at 1 a state never forgets and grows without bound) and "
                 "0 < max_phase <= 2 pi."
             )
-        super().__init__(input_dim, output_dim, state_dim=2 * n_states)
         squared_modulus = r_min**2 + (r_max**2 - r_min**2) * _uniform(n_states)
         self.nu = nn.Parameter((-0.5 * squared_modulus.log()).log())
         self.theta = nn.Parameter((max_phase * _uniform(n_states)).log())
         self.embedding = nn.Linear(input_dim, output_dim)
-        self.norm = nn.LayerNorm(output_dim)
         # B and C as real matrices: real and imaginary parts side by side, minus Im C for the latter.
         self.to_states = nn.Linear(output_dim, 2 * n_states, bias=False)
         self.from_states = nn.Linear(2 * n_states, output_dim, bias=False)
@@ -75,15 +77,14 @@ class LRUEncoder(SequenceEncoder):
     @override
     def forward(self, x: th.Tensor, state: th.Tensor, resets: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         embedded = self.embedding(x)
-        normalised = self.norm(embedded)
         log_modulus = -self.nu.exp()
         decay = th.polar(log_modulus.exp(), self.theta.exp())
         scale = (-th.expm1(2 * log_modulus)).sqrt()
         # (T, B, 2 n) -> (T, B, n) complex
-        drive = th.view_as_complex(th.unflatten(self.to_states(normalised), -1, (-1, 2)) * scale[:, None])
+        drive = th.view_as_complex(th.unflatten(self.to_states(embedded), -1, (-1, 2)) * scale[:, None])
         states = linear_recurrence(self.initial.to_memory_input(drive, decay), _as_complex(state), resets, decay)
         memory = th.view_as_real(states).flatten(2)
-        output = self.from_states(self.initial.to_hidden(memory)) + self.feedthrough * normalised
+        output = self.from_states(self.initial.to_hidden(memory)) + self.feedthrough * embedded
         return embedded + F.glu(self.gate(F.gelu(output)), dim=-1), memory[-1]
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch as th
 
-from sb3_hyper.encoders import make_encoder
+from sb3_hyper.encoders import ENCODERS, SequenceEncoder, make_encoder
 
 N_SEQUENCES = 4
 
@@ -86,7 +86,45 @@ def test_unknown_encoder_proposes_the_nearest():
 
 
 @pytest.mark.parametrize(("input_dim", "output_dim"), [(0, 8), (3, 0)])
-@pytest.mark.parametrize("name", ["gru", "lstm", "pointwise"])
+@pytest.mark.parametrize("name", ENCODERS)
 def test_widths_below_one_are_refused(name, input_dim, output_dim):
     with pytest.raises(ValueError, match=f"input_dim={input_dim} and output_dim={output_dim}, wanted at least 1"):
         make_encoder(name, input_dim, output_dim)
+
+
+class Delayed(SequenceEncoder):
+    """An encoder of a user, with a keyword of its own: the features of the last transition, scaled."""
+
+    def __init__(self, input_dim, output_dim, scale=1.0):
+        super().__init__(input_dim, output_dim, state_dim=input_dim)
+        self.scale = scale
+
+    def forward(self, x, state, resets):
+        before = th.where(resets[..., None], 0.0, th.cat((state[None], x[:-1])))
+        return self.scale * before, x[-1]
+
+
+class WithAnyKeyword(Delayed):
+    def __init__(self, input_dim, output_dim, **kwargs):
+        super().__init__(input_dim, output_dim, **kwargs)
+
+
+@pytest.mark.parametrize("encoder", [Delayed, WithAnyKeyword])
+def test_an_encoder_of_ones_own_is_built_with_its_keywords(encoder):
+    built = make_encoder(encoder, 3, 3, scale=2.0)
+    assert type(built) is encoder and built.scale == 2.0
+    layers = make_encoder(encoder, 3, 3, n_layers=2, scale=2.0)
+    x, resets = th.randn(5, 1, 3), th.zeros(5, 1, dtype=th.bool)
+    th.testing.assert_close(layers(x, layers.initial_state(1), resets)[0][2:], 4 * x[:-2])
+
+
+@pytest.mark.parametrize("encoder", [Delayed(3, 3), th.nn.GRU, None, 3])
+def test_what_is_no_encoder_is_refused(encoder):
+    with pytest.raises(TypeError, match=r"encoder=.*wanted a name \(gru, .*subclass of SequenceEncoder"):
+        make_encoder(encoder, 3, 3)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_keyword_that_an_encoder_does_not_take_is_named_with_what_it_takes(name):
+    with pytest.raises(TypeError, match=f"The encoder '{name}' got the keyword 'n_layer' .*n_layers.*mean 'n_layers'"):
+        make_encoder(name, 3, 8, n_layer=2)
