@@ -32,7 +32,7 @@ def initialization_figure(*results: InitialStatistics) -> Figure:
     axes.imshow(np.log2(ratios), cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto")
     for (row, column), ratio in np.ndenumerate(ratios):
         # Dark cells get white numbers.
-        color = "white" if abs(np.log2(ratio)) > 0.62 * bound else TEXT_COLOR
+        color = "white" if abs(np.log2(ratio)) > 0.5 * bound else TEXT_COLOR
         axes.text(column, row, f"{ratio:.2g}", ha="center", va="center", fontsize=8.5, color=color)
     _label(figure, results, names)
     return figure
