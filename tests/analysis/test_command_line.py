@@ -1,15 +1,16 @@
 """``python -m sb3_hyper.analyse``: what it prints and writes, and what it says when something is wrong."""
 
 import json
+import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from sb3_hyper import analyse
-from sb3_hyper.analysis import Widths, find_subject, gradient_norms, permutation_distances, weight_spread
+from sb3_hyper.analysis import Widths, figures, find_subject, gradient_norms, permutation_distances, weight_spread
 from sb3_hyper.analysis.published import compare_gradients, compare_permutations, comparison_table
 
 RUN = Path(__file__).parents[2] / "trained_agents" / "hyper_ppo" / "TMazeLS-v0_1"
@@ -18,7 +19,23 @@ SHORT_RUN = ["--n-trials", "4", "--env-kwargs", "corridor_length:5"]
 
 
 @pytest.fixture
-def call(capsys, tmp_path):
+def drawn(monkeypatch):
+    """What was drawn, by name; the pictures themselves are empty, which is quicker."""
+    kept = {}
+
+    def stand_in(name):
+        def draw(*results):
+            kept[name] = results
+            return Figure()
+
+        return draw
+
+    monkeypatch.setattr(figures, "FIGURES", {name: stand_in(name) for name in figures.FIGURES})
+    return kept
+
+
+@pytest.fixture
+def call(capsys, tmp_path, drawn):
     """Call the command line: exit status, output and errors; it writes to ``tmp_path``."""
 
     def run(*arguments):
@@ -28,12 +45,13 @@ def call(capsys, tmp_path):
     return run
 
 
-def test_gradients(call, tmp_path):
+def test_gradients(call, tmp_path, drawn):
     status, output, _ = call("gradients", "AMRLPolicy", "lstm", *SMALL, "--latent-dim", 3)
     results = [gradient_norms(find_subject(name, Widths(4, 16, 3)), [0, 5], 6, 2) for name in ("AMRLPolicy", "lstm")]
     assert status == 0 and all(result.table() in output for result in results)
     assert json.loads((tmp_path / "gradients.json").read_text()) == [result.to_dict() for result in results]
     assert (tmp_path / "gradients.png").read_bytes().startswith(b"\x89PNG")
+    assert [result.to_dict() for result in drawn["gradients"]] == [result.to_dict() for result in results]
 
 
 def test_permutations(call, tmp_path):
@@ -82,14 +100,21 @@ def test_training(call, tmp_path):
     assert (tmp_path / "training.png").is_file()
 
 
-def test_published_and_measured_side_by_side(call, tmp_path, monkeypatch):
+def test_published_and_measured_side_by_side(call, tmp_path, monkeypatch, drawn):
     monkeypatch.setattr(analyse, "SIZES", {"XS": None})
+    monkeypatch.setattr(analyse, "RECURRENT", ("AMRLPolicy",))
+    monkeypatch.setattr(analyse, "ORDERED_AND_NOT", ("MaxPolicy",))
     status, output, _ = call("papers", "--n-seeds", 1)
     assert status == 0
-    results = [gradient_norms(find_subject(name), n_seeds=1) for name in analyse.RECURRENT]
-    comparison = comparison_table(compare_gradients(results))
-    assert comparison in output and "248" in comparison
-    for name in ("gradients", "permutations", "initialisation"):
+    gradients, distances = (
+        [gradient_norms(find_subject("AMRLPolicy"), n_seeds=1)],
+        [permutation_distances(find_subject("MaxPolicy"), n_seeds=1)],
+    )
+    rows = [*compare_gradients(gradients), *compare_permutations(distances)]
+    assert len(rows) == 3 and rows[1].published[-1] == 248
+    assert comparison_table(rows) in output
+    assert list(drawn) == ["gradients", "permutations", "initialisation"]
+    for name in drawn:
         assert (tmp_path / f"{name}.json").is_file() and (tmp_path / f"{name}.png").is_file()
 
 
@@ -144,7 +169,10 @@ def test_without_matplotlib_there_are_numbers_still(call, tmp_path, monkeypatch)
     assert (tmp_path / "gradients.json").is_file() and not (tmp_path / "gradients.png").exists()
 
 
-def test_as_a_module(tmp_path):
-    command = [sys.executable, "-m", "sb3_hyper.analyse", "gradients", "gru", *SMALL, "--num-threads", "1"]
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
-    assert "gru, t =" in ended.stdout and (tmp_path / "analysis" / "gradients.json").is_file()
+def test_as_a_script_it_writes_into_a_folder_of_its_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["analyse", "gradients", "gru", *SMALL, "--num-threads", "1"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(analyse.__file__, run_name="__main__")
+    assert ended.value.code == 0 and "gru, t =" in capsys.readouterr().out
+    assert (tmp_path / "analysis" / "gradients.json").is_file()

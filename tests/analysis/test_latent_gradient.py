@@ -9,6 +9,7 @@ from stable_baselines3.common.logger import KVWriter, configure
 from sb3_hyper import HyperPPO
 from sb3_hyper.analysis import LatentGradientCallback
 from sb3_hyper.policies import POLICIES
+from sb3_hyper.policies.agent import LAYER_OF_CONDITIONING
 
 KEY = "train/latent_gradient_norm"
 
@@ -41,9 +42,9 @@ def hooks_of(model):
     return [hooks for module in model.policy.modules() for hooks in (module._forward_hooks, module._forward_pre_hooks)]
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_the_norm_is_that_of_the_losses_gradient(make_model, policy):
-    model, latents = make_model(policy), []
+@pytest.mark.parametrize("conditioning", LAYER_OF_CONDITIONING)
+def test_the_norm_is_that_of_the_losses_gradient(make_model, conditioning):
+    model, latents = make_model("SplAggerPolicy", policy_kwargs={"conditioning": conditioning}), []
     trunk = model.policy.agent.trunk
     forward = trunk.forward
 
