@@ -10,16 +10,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_hyper import analysis
 from sb3_hyper.analysis import published
 from sb3_hyper.analysis.gradients import DEFAULT_STEPS
+from sb3_hyper.command_line import StoreKeywords, run_command
 from sb3_hyper.envs.vec_env import batched_vec_env
-from sb3_hyper.evaluate import StoreKeywords, prepare
+from sb3_hyper.evaluate import prepare
 from sb3_hyper.hyper_ppo import HyperPPO
 from sb3_hyper.hypernetworks.initializers import BASE_INITIALIZERS
 from sb3_hyper.policies.agent import SIZES
@@ -253,15 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :param arguments: the command line; None: this process's
     :return: exit status: 0, or 1 where something that the user gave was wrong
     """
-    options = make_parser().parse_args(arguments)
-    if options.num_threads > 0:
-        th.set_num_threads(options.num_threads)
-    try:
-        options.run(options)
-    except (OSError, ValueError, TypeError, ImportError, gym.error.Error) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(make_parser(), lambda options: options.run(options), arguments)
 
 
 if __name__ == "__main__":

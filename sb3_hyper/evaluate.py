@@ -3,51 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import importlib
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gymnasium as gym
-import torch as th
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.type_aliases import PolicyPredictor
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_hyper.adaptation import AdaptationResult
+from sb3_hyper.command_line import StoreKeywords, run_command
 from sb3_hyper.envs import register_environments
 from sb3_hyper.envs.vec_env import batched_vec_env
+from sb3_hyper.errors import did_you_mean
 from sb3_hyper.evaluation import BASELINES, MOST_ENVS, evaluate_adaptation
 from sb3_hyper.saved_runs import ALGORITHMS, SavedRun, env_kwargs_of, find_run, load_model
 
 OUTPUT_NAME = "adaptation_curve"
-
-
-class StoreKeywords(argparse.Action):
-    """Reads ``key:value`` pairs; values are Python literals, or else strings."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        """Parse the pairs into a dict."""
-        pairs = [pair.partition(":") for pair in values]
-        if not all(colon for _, colon, _ in pairs):
-            parser.error(f"{option_string} wants key:value pairs such as corridor_length:20, got {' '.join(values)}")
-        setattr(namespace, self.dest, {key: _literal(value) for key, _, value in pairs})
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -128,10 +103,9 @@ def _check_options(options: argparse.Namespace) -> None:
             raise ValueError(f"--{name.replace('_', '-')} {value}: wanted at least 1.")
     # "module:Env-v0" is imported by gymnasium.make.
     if ":" not in options.env and options.env not in gym.registry:
-        nearest = get_close_matches(options.env, gym.registry, n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(
-            f"There is no environment {options.env!r}.{hint} Others are registered by importing --gym-packages."
+            f"There is no environment {options.env!r}.{did_you_mean(options.env, gym.registry)} "
+            "Others are registered by importing --gym-packages."
         )
 
 
@@ -175,34 +149,29 @@ def write(result: AdaptationResult, folder: Path) -> None:
     print(f"Saved {folder / OUTPUT_NAME}.png")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(options: argparse.Namespace) -> None:
     """
-    Evaluate what the command line says.
+    Evaluate what the command line says, print the adaptation and write it.
 
-    :param arguments: the command line; None: this process's
-    :return: exit status: 0, or 1 where something that the user gave was wrong
+    :param options: what :func:`make_parser` parsed
     """
-    options = make_parser().parse_args(arguments)
-    if options.num_threads > 0:
-        th.set_num_threads(options.num_threads)
-    try:
-        model, env, output = prepare(options)
-    except (OSError, ValueError, TypeError, ImportError, gym.error.Error) as error:
-        return _fail(error)
+    model, env, output = prepare(options)
     try:
         result = evaluate_adaptation(model, env, options.n_trials, not options.stochastic, options.seed)
         print(f"\n{result.table()}")
         write(result, output)
-    except (OSError, ValueError) as error:
-        return _fail(error)
     finally:
         env.close()
-    return 0
 
 
-def _fail(error: Exception) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return 1
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    :param arguments: the command line; None: this process's
+    :return: exit status: 0, or 1 where something that the user gave was wrong
+    """
+    return run_command(make_parser(), run, arguments)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from sb3_hyper.adaptation import AdaptationResult
 
-_COLORS = ("#1f5fa8", "#c8553d", "#2e8b57", "#8a5aa8", "#b8860b", "#4a4a4a")
-_MUTED_COLOR, _TEXT_COLOR, _GRID_COLOR = "#8a8f98", "#3a3f47", "#e6e8eb"
+COLORS = ("#1f5fa8", "#c8553d", "#2e8b57", "#8a5aa8", "#b8860b", "#4a4a4a", "#2b9eb3", "#b0477f")
+MUTED_COLOR, TEXT_COLOR, GRID_COLOR = "#8a8f98", "#3a3f47", "#e6e8eb"
 _LINE_STYLES = {"random": ":", "no_memory": "--", "unordered_memory": "-."}
 _LABEL_HEIGHT = 0.055
 """Height of a label, as a share of the axis."""
@@ -39,7 +39,7 @@ def adaptation_curve(*results: AdaptationResult) -> Figure:
     )
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for result, color in zip(results, cycle(_COLORS), strict=False):
+    for result, color in zip(results, cycle(COLORS), strict=False):
         _draw_curve(axes, result, color)
     _dress(axes, results)
     _draw_references(axes, results[0])
@@ -77,20 +77,20 @@ def _dress(axes: Axes, results: tuple[AdaptationResult, ...]) -> None:
     if len(results) == 1:
         title, subtitle = f"{title}, {first.policy}", f"{subtitle}, {_trial_return(first)}"
     else:
-        axes.legend(frameon=False, fontsize=9.5, labelcolor=_TEXT_COLOR, loc="best")
-    axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=_TEXT_COLOR, pad=24)
+        axes.legend(frameon=False, fontsize=9.5, labelcolor=TEXT_COLOR, loc="best")
+    axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=TEXT_COLOR, pad=24)
     subtitle = f"{subtitle}; {first.confidence:.0%} bootstrap intervals"
-    axes.text(0, 1.035, subtitle, transform=axes.transAxes, fontsize=9.5, color=_MUTED_COLOR)
-    axes.set_xlabel("episode of the trial", color=_TEXT_COLOR)
-    axes.set_ylabel("mean return of the episode", color=_TEXT_COLOR)
+    axes.text(0, 1.035, subtitle, transform=axes.transAxes, fontsize=9.5, color=MUTED_COLOR)
+    axes.set_xlabel("episode of the trial", color=TEXT_COLOR)
+    axes.set_ylabel("mean return of the episode", color=TEXT_COLOR)
     axes.set_xticks(range(1, n_episodes + 1))
     axes.set_xlim(0.75, n_episodes + 0.25)
     axes.margins(y=0.08)
-    axes.grid(axis="y", color=_GRID_COLOR, linewidth=0.8)
-    axes.tick_params(colors=_TEXT_COLOR, length=0)
+    axes.grid(axis="y", color=GRID_COLOR, linewidth=0.8)
+    axes.tick_params(colors=TEXT_COLOR, length=0)
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
-        spine.set_color(_MUTED_COLOR)
+        spine.set_color(MUTED_COLOR)
 
 
 def _draw_references(axes: Axes, result: AdaptationResult) -> None:
@@ -99,12 +99,12 @@ def _draw_references(axes: Axes, result: AdaptationResult) -> None:
     for name, value in sorted(result.reference_returns.items(), key=lambda item: item[1]):
         names_of.setdefault(value / result.n_episodes, []).append(name)
     for level, names in names_of.items():
-        axes.axhline(level, color=_MUTED_COLOR, lw=1.2, linestyle=_LINE_STYLES.get(names[-1], (0, (8, 3))), zorder=2)
+        axes.axhline(level, color=MUTED_COLOR, lw=1.2, linestyle=_LINE_STYLES.get(names[-1], (0, (8, 3))), zorder=2)
     low, high = axes.get_ylim()
     places = spread([(level - low) / (high - low) for level in names_of], _LABEL_HEIGHT)
     for (level, names), place in zip(names_of.items(), places, strict=True):
         text = f"{', '.join(names).replace('_', ' ')}: mean {level:.2f}"
-        axes.text(1.015, place, text, transform=axes.transAxes, va="center", fontsize=9, color=_TEXT_COLOR)
+        axes.text(1.015, place, text, transform=axes.transAxes, va="center", fontsize=9, color=TEXT_COLOR)
 
 
 def spread(places: list[float], gap: float) -> list[float]:

@@ -1,7 +1,6 @@
 """Sequence encoders: from a trial's transitions to encodings, with a memory."""
 
 import inspect
-from difflib import get_close_matches
 from typing import Any
 
 from sb3_hyper.encoders.aggregated import AggregatedEncoder
@@ -12,7 +11,7 @@ from sb3_hyper.encoders.pointwise import PointwiseEncoder
 from sb3_hyper.encoders.recurrent import GRUEncoder, LSTMEncoder, LSTMInvInitEncoder
 from sb3_hyper.encoders.stacked import StackedEncoder
 from sb3_hyper.encoders.transformer import TransformerEncoder
-from sb3_hyper.errors import unknown_name
+from sb3_hyper.errors import did_you_mean, unknown_name
 
 ENCODERS: dict[str, type[SequenceEncoder]] = {
     "gru": GRUEncoder,
@@ -72,11 +71,9 @@ def _check_keywords(encoder: object, encoder_kwargs: dict[str, Any], accepted: l
     choices = sorted({*accepted, "n_layers"})
     for keyword in encoder_kwargs:
         if keyword not in accepted:
-            close = get_close_matches(keyword, choices, n=1, cutoff=0.4)
-            nearest = f" Did you mean {close[0]!r}?" if close else ""
             raise TypeError(
                 f"The encoder {encoder!r} got the keyword {keyword!r} in encoder_kwargs; it takes {', '.join(choices)}."
-                f"{nearest}"
+                f"{did_you_mean(keyword, choices)}"
             )
 
 

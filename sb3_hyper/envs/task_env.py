@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from sb3_hyper.envs.random_stream import RandomStream
 from sb3_hyper.envs.task import State, TaskDistribution
+from sb3_hyper.errors import did_you_mean
 
 RENDER_MODES = ["ansi", "rgb_array", "human"]
 
@@ -129,7 +129,7 @@ def _checked_options(options: dict[str, Any] | None) -> dict[str, Any]:
     options = options or {}
     for name in options:
         if name != "task":
-            nearest = difflib.get_close_matches(name.lower(), ["task"])
-            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-            raise ValueError(f"reset() got the unknown option {name!r}; the only option is 'task'.{hint}")
+            raise ValueError(
+                f"reset() got the unknown option {name!r}; the only option is 'task'.{did_you_mean(name, ['task'])}"
+            )
     return options

@@ -40,7 +40,7 @@ def make_env():
 
 
 @pytest.fixture
-def make_model(make_env):
+def make_model(make_env, scramble):
     """``make(policy, env, **kwargs)``: a small agent away from its initialisation, so that the latent matters."""
 
     def make(policy="RNNHNPolicy", env=None, algorithm=HyperPPO, scrambled=True, **kwargs):
@@ -48,9 +48,7 @@ def make_model(make_env):
         settings["policy_kwargs"] = {"size": "XS", "encoder_dim": 8, **settings.get("policy_kwargs", {})}
         model = algorithm(policy, env or make_env(), **settings)
         if scrambled:
-            with th.no_grad():
-                for parameter in model.policy.parameters():
-                    parameter.add_(0.2 * th.randn_like(parameter))
+            scramble(model.policy)
         return model
 
     return make

@@ -69,3 +69,24 @@ def sequences(encoder):
         return x[2:].requires_grad_(), memory.requires_grad_(), resets
 
     return make
+
+
+@pytest.fixture
+def agrees_with_loop():
+    """``check(encoder, loop, density)``: values and gradients of a loop. Returns the parameters' gradients."""
+
+    def check(encoder, loop, density):
+        x = th.randn(11, N_SEQUENCES, encoder.input_dim, dtype=th.float64, requires_grad=True)
+        memory = th.randn(N_SEQUENCES, encoder.state_dim, dtype=th.float64, requires_grad=True)
+        resets = th.rand(11, N_SEQUENCES) < density
+        leaves = (x, memory, *encoder.parameters())
+
+        def with_gradients(encodings, last):
+            objective = encodings.square().sum() + last.pow(3).sum()
+            return encodings, last, *th.autograd.grad(objective, leaves)
+
+        expected = with_gradients(*loop(x, memory, resets))
+        th.testing.assert_close(with_gradients(*encoder(x, memory, resets)), expected)
+        return expected[4:]
+
+    return check

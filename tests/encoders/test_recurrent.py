@@ -1,5 +1,7 @@
 """GRU and LSTM against torch's cells in a plain loop."""
 
+from functools import partial
+
 import pytest
 import torch as th
 from torch import nn
@@ -28,20 +30,10 @@ def loop(name, rnn, x, memory, resets):
 
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("density", [0.0, 0.2, 1.0])
-def test_encoder_is_the_loop_over_its_cell(name, density):
+def test_encoder_is_the_loop_over_its_cell(name, density, agrees_with_loop):
     th.manual_seed(0)
     encoder = make_encoder(name, INPUT_DIM, WIDTH).double()
-    x = th.randn(T, B, INPUT_DIM, dtype=th.float64, requires_grad=True)
-    memory = th.randn(B, encoder.state_dim, dtype=th.float64, requires_grad=True)
-    resets = th.rand(T, B) < density
-    leaves = (x, memory, *encoder.parameters())
-
-    def with_gradients(encodings, last):
-        objective = encodings.square().sum() + last.pow(3).sum()
-        return encodings, last, *th.autograd.grad(objective, leaves)
-
-    expected = with_gradients(*loop(name, encoder.rnn, x, memory, resets))
-    th.testing.assert_close(with_gradients(*encoder(x, memory, resets)), expected)
+    agrees_with_loop(encoder, partial(loop, name, encoder.rnn), density)
 
 
 def test_gru_gradient_without_a_gradient_for_the_input():

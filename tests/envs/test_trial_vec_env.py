@@ -27,7 +27,7 @@ def host(array):
     return array.cpu().numpy() if isinstance(array, th.Tensor) else array
 
 
-def equal(a, b):
+def assert_equal(a, b):
     assert a.keys() == b.keys()
     for key in a:
         np.testing.assert_array_equal(host(a[key]), host(b[key]), err_msg=key)
@@ -62,14 +62,14 @@ def test_it_equals_single_environments(
                 env.seed(start["seed"])
             env.set_options(start.get("options"))
         expected, got = slow.reset(), fast.reset()
-        equal(expected, got)
+        assert_equal(expected, got)
         assert [info["task"].tolist() for info in fast.reset_infos] == [i["task"].tolist() for i in slow.reset_infos]
         for _ in range(40):
             actions = choose(random, expected, slow.action_space.n)
             expected, rewards, dones, infos = slow.step(actions)
             got, fast_rewards, fast_dones, fast_infos = fast.step(actions if device is None else th.as_tensor(actions))
-            equal(expected, got)
-            equal({"r": rewards, "d": dones}, {"r": fast_rewards, "d": fast_dones})
+            assert_equal(expected, got)
+            assert_equal({"r": rewards, "d": dones}, {"r": fast_rewards, "d": fast_dones})
             for info, fast_info, done in zip(infos, fast_infos, dones, strict=True):
                 assert bool(fast_info) == done
                 if done:
@@ -77,7 +77,7 @@ def test_it_equals_single_environments(
                     assert [info[key] for key in END_KEYS] == [fast_info[key] for key in END_KEYS]
                     assert [info["episode"][key] for key in "rl"] == [fast_info["episode"][key] for key in "rl"]
                     np.testing.assert_array_equal(info["task"], fast_info["task"])
-                    equal(info["terminal_observation"], fast_info["terminal_observation"])
+                    assert_equal(info["terminal_observation"], fast_info["terminal_observation"])
     assert n_ends > 3 * n_envs
 
 
@@ -98,7 +98,7 @@ def test_environment_i_is_a_single_environment_with_seed_plus_i():
         env.reset()
     for _ in range(130):
         a, b = few.step(np.full(2, 2))[0], many.step(np.full(9, 2))[0]
-        equal(a, {key: value[:2] for key, value in b.items()})
+        assert_equal(a, {key: value[:2] for key, value in b.items()})
     np.testing.assert_array_equal(few.get_attr("task"), many.get_attr("task")[:2])
 
 
@@ -120,14 +120,14 @@ def test_what_is_handed_out_is_not_written_again():
         handed_out.append({**observation, "reward": reward, "done": done})
         copies.append(copy.deepcopy(handed_out[-1]))
     for kept, copied in zip(handed_out, copies, strict=True):
-        equal(kept, copied)
+        assert_equal(kept, copied)
     twin = TrialVecEnv(TMazeLS(corridor_length=4), 3, expose_task=True)
     twin.seed(0)
     for value in twin.reset().values():
         value[:] = 7
     for kept in copies[1:]:
         observation, reward, done, _ = twin.step(np.array([0, 1, 2]))
-        equal({**observation, "reward": reward, "done": done}, kept)
+        assert_equal({**observation, "reward": reward, "done": done}, kept)
         for value in (*observation.values(), reward, done):
             value[:] = 1
 
@@ -140,7 +140,7 @@ def test_copies_go_on_alike(device, clone):
     env.reset()
     twin = clone(env)
     for _ in range(70):
-        equal(env.step(np.array([1, 2, 0]))[0], twin.step(np.array([1, 2, 0]))[0])
+        assert_equal(env.step(np.array([1, 2, 0]))[0], twin.step(np.array([1, 2, 0]))[0])
 
 
 def test_attributes_and_methods_as_sb3_asks_for_them():

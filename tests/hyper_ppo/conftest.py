@@ -2,7 +2,6 @@
 
 import gymnasium as gym
 import pytest
-import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
@@ -54,7 +53,7 @@ def make_envs():
 
 
 @pytest.fixture
-def make_model(make_envs):
+def make_model(make_envs, scramble):
     """``make(policy, **kwargs of HyperPPO)``: small, away from its initialisation, with a silent logger."""
 
     def make(policy="SplAggerPolicy", env=None, scrambled=True, **kwargs):
@@ -63,9 +62,7 @@ def make_model(make_envs):
         model = HyperPPO(policy, env or make_envs(), **settings)
         model.set_logger(configure(None, []))
         if scrambled:
-            with th.no_grad():
-                for parameter in model.policy.parameters():
-                    parameter.add_(0.2 * th.randn_like(parameter))
+            scramble(model.policy)
         return model
 
     return make

@@ -118,14 +118,17 @@ def sample():
     return sample
 
 
-@pytest.fixture
-def scramble():
-    """``scramble(policy)``: move all parameters away from their initialisation, so that the latent matters."""
+@pytest.fixture(params=[False, True])
+def make_exploring_policy(request, action_case, make_policy, scramble):
+    """``make(policy_class, n)``: for every kind of action, without and with state-dependent noise for n rows."""
+    use_sde = request.param
+    if use_sde and not isinstance(action_case[1], spaces.Box):
+        pytest.skip("state-dependent exploration is for Box actions")
 
-    def scramble(policy):
-        with th.no_grad():
-            for parameter in policy.parameters():
-                parameter.add_(0.2 * th.randn_like(parameter))
+    def make(policy_class, n):
+        policy = scramble(make_policy(policy_class, action_case, use_sde=use_sde))
+        if use_sde:
+            policy.reset_noise(n)
         return policy
 
-    return scramble
+    return make

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch as th
-from gymnasium import spaces
 
 from sb3_hyper.policies import POLICIES
 from sb3_hyper.policies.sampling import sample_categorical
@@ -31,14 +30,8 @@ def test_every_policy(name, make_policy, sample, scramble):
     check_acting(scramble(make_policy(POLICIES[name])), sample)
 
 
-@pytest.mark.parametrize("use_sde", [False, True])
-def test_every_action_space(action_case, use_sde, make_policy, sample, scramble):
-    if use_sde and not isinstance(action_case[1], spaces.Box):
-        pytest.skip("state-dependent exploration is for Box actions")
-    policy = scramble(make_policy(POLICIES["SplAggerPolicy"], action_case, use_sde=use_sde))
-    if use_sde:
-        policy.reset_noise(B)
-    check_acting(policy, sample)
+def test_every_action_space(make_exploring_policy, sample):
+    check_acting(make_exploring_policy(POLICIES["SplAggerPolicy"], B), sample)
 
 
 def test_every_observation_space(case, make_policy, sample, scramble):

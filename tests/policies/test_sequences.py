@@ -1,6 +1,5 @@
 """Three ways through a policy give one result: step by step, time-major and sb3-contrib's sequence-major."""
 
-import pytest
 import torch as th
 from gymnasium import spaces
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
@@ -87,13 +86,8 @@ def test_all_orders_agree_for_every_trial(trial_case, make_policy, sample, scram
     th.testing.assert_close(results[2], results[0], rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("use_sde", [False, True])
-def test_log_probabilities_of_acting_are_those_of_evaluating(action_case, use_sde, make_policy, sample, scramble):
-    if use_sde and not isinstance(action_case[1], spaces.Box):
-        pytest.skip("state-dependent exploration is for Box actions")
-    policy = scramble(make_policy(POLICIES["RNNHNPolicy"], action_case, use_sde=use_sde))
-    if use_sde:
-        policy.reset_noise(B)
+def test_log_probabilities_of_acting_are_those_of_evaluating(make_exploring_policy, sample):
+    policy = make_exploring_policy(POLICIES["RNNHNPolicy"], B)
     obs, _, memory, resets = make_batch(policy, sample)
     now = {key: x[:B] for key, x in obs.items()}
     actions, values, log_prob, _ = policy.act(now, memory, resets[0])

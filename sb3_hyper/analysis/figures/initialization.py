@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from sb3_hyper.analysis.figures.style import MUTED_COLOR, TEXT_COLOR, check_results, make_figure
+from sb3_hyper.analysis.figures.style import check_results, make_figure
 from sb3_hyper.analysis.initialization import InitialStatistics
+from sb3_hyper.plotting import MUTED_COLOR, TEXT_COLOR
 
 _LARGEST_RATIO = 16.0
 

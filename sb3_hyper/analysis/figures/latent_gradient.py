@@ -6,8 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from sb3_hyper.analysis.figures.style import COLORS, TEXT_COLOR, check_results, dress, make_figure
+from sb3_hyper.analysis.figures.style import check_results, dress, make_figure
 from sb3_hyper.analysis.latent_gradient import LatentGradientNorms
+from sb3_hyper.plotting import COLORS, TEXT_COLOR
 
 _SHARE = 20
 """A line is smoothed over this fraction of the updates."""

@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from sb3_hyper.analysis.figures.style import TEXT_COLOR, add_legend, check_results, draw_seeds, dress, make_figure
+from sb3_hyper.analysis.figures.style import add_legend, check_results, draw_seeds, dress, make_figure
 from sb3_hyper.analysis.gradients import GradientNorms
 from sb3_hyper.analysis.permutations import PermutationDistances
+from sb3_hyper.plotting import TEXT_COLOR
 
 _LOWEST = 1e-6
 """Where the axis of the input gradients ends: below, a gradient is lost."""

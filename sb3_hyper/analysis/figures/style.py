@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from sb3_hyper.analysis.result import AnalysisResult
+from sb3_hyper.plotting import COLORS, GRID_COLOR, MUTED_COLOR, TEXT_COLOR
 
-COLORS = ("#1f5fa8", "#c8553d", "#2e8b57", "#8a5aa8", "#b8860b", "#4a4a4a", "#2b9eb3", "#b0477f")
-MUTED_COLOR, TEXT_COLOR, GRID_COLOR = "#8a8f98", "#3a3f47", "#e6e8eb"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 

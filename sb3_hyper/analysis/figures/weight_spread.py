@@ -7,15 +7,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sb3_hyper.analysis.figures.style import (
-    COLORS,
-    MARKERS,
-    MUTED_COLOR,
-    TEXT_COLOR,
-    dress,
-    make_figure,
-)
+from sb3_hyper.analysis.figures.style import MARKERS, dress, make_figure
 from sb3_hyper.analysis.weight_spread import WeightSpread
+from sb3_hyper.plotting import COLORS, MUTED_COLOR, TEXT_COLOR
 
 _N_COMPONENTS = 10
 _MOST_CLASSES = 8

@@ -1,0 +1,60 @@
+"""What the commands share: options of ``key:value`` pairs, and errors of the user told in a line."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import torch as th
+
+
+class StoreKeywords(argparse.Action):
+    """Reads ``key:value`` pairs; values are Python literals, or else strings."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Parse the pairs into a dict."""
+        pairs = [pair.partition(":") for pair in values]
+        if not all(colon for _, colon, _ in pairs):
+            parser.error(f"{option_string} wants key:value pairs such as corridor_length:20, got {' '.join(values)}")
+        setattr(namespace, self.dest, {key: _literal(value) for key, _, value in pairs})
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def run_command(
+    parser: argparse.ArgumentParser,
+    run: Callable[[argparse.Namespace], None],
+    arguments: Sequence[str] | None,
+) -> int:
+    """
+    Parse a command line and run what it says; an error that the user caused is printed without a traceback.
+
+    :param parser: the command line; knows ``--num-threads``
+    :param run: does the work
+    :param arguments: what follows the command's name; None: this process's
+    :return: exit status: 0, or 1 where something that the user gave was wrong
+    """
+    options = parser.parse_args(arguments)
+    if options.num_threads > 0:
+        th.set_num_threads(options.num_threads)
+    try:
+        run(options)
+    except (OSError, ValueError, TypeError, ImportError, gym.error.Error) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,17 @@
+"""What the tests of several packages share."""
+
+import pytest
+import torch as th
+
+
+@pytest.fixture
+def scramble():
+    """``scramble(policy)``: move all parameters away from their initialisation, so that the latent matters."""
+
+    def scramble(policy):
+        with th.no_grad():
+            for parameter in policy.parameters():
+                parameter.add_(0.2 * th.randn_like(parameter))
+        return policy
+
+    return scramble
