@@ -21,7 +21,7 @@ from sb3_hyper.envs.vec_env import batched_vec_env
 from sb3_hyper.evaluate import prepare
 from sb3_hyper.hyper_ppo import HyperPPO
 from sb3_hyper.hypernetworks.initializers import BASE_INITIALIZERS
-from sb3_hyper.policies.agent import SIZES
+from sb3_hyper.policies.sizes import SIZES
 from sb3_hyper.saved_runs import ALGORITHMS
 
 RECURRENT = ("RNNHNPolicy", "AMRLPolicy", "SplAggerPolicy")

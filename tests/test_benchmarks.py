@@ -19,6 +19,22 @@ RUNS = {
         ["--batch", "8", "--inputs", "16", "--outputs", "16", "--repetitions", "1", "--iterations", "1"],
         ["contraction", "materialise, multiply, sum", "materialise, bmm"],
     ),
+    "costs": (
+        [
+            "--steps",
+            "8",
+            "--width",
+            "16",
+            "--sizes",
+            "XS",
+            "--policies",
+            "RNNPolicy",
+            "MaxPolicy",
+            "--json",
+            "costs.json",
+        ],
+        ["RNNPolicy", "MaxPolicy"],
+    ),
     "scan": (["--steps", "5", "--sequences", "2", "--width", "8", "--repetitions", "1"], list(AGGREGATORS)),
 }
 

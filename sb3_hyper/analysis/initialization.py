@@ -15,7 +15,7 @@ from sb3_hyper.analysis.result import AnalysisResult, Array, check_counts
 from sb3_hyper.errors import unknown_name
 from sb3_hyper.hypernetworks import HYPER_INITIALIZERS, BaseNetwork, GeneratedLinear, Trunk, make_initializer
 from sb3_hyper.hypernetworks.base_network import activation_gain
-from sb3_hyper.policies.agent import SIZES
+from sb3_hyper.policies.sizes import SIZES
 
 PLAIN = "plain network"
 """What the initialisers are compared with: the base network alone, started by the base initialiser."""
@@ -86,7 +86,7 @@ def initial_statistics(
     """
     Measure an actor at step 0, for random latents and standard-normal states (Beck et al. 2022, section 4).
 
-    Latents are normal with mean 0; Hyperfan-In assumes that their variance is 1. The plain network and Bias-HyperInit
+    Latents are normal with mean 0; Hyperfan-In, which needs it, sees them normalised. Plain network and Bias-HyperInit
     start from one random stream: with orthogonal base layers they are the same network.
 
     :param size: a name in ``SIZES``
@@ -141,7 +141,7 @@ def draw_network(
     hyper_init = make_initializer(initializer, base_initializer)
     inputs, *hidden, outputs = widths
     network = BaseNetwork("generated", trunk_dim + 1, inputs, hidden, outputs, nn.Tanh, _OUTPUT_GAIN, hyper_init)
-    return network, Trunk(latent_dim, (trunk_dim,), hyper_init)
+    return network, Trunk(latent_dim, (trunk_dim,), hyper_init, hyper_init.needs_normalized_latent)
 
 
 def _draw_plain(base_initializer: str, widths: Sequence[int], seed: int) -> BaseNetwork:

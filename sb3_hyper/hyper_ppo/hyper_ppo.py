@@ -59,6 +59,7 @@ class HyperPPO(RecurrentPPO):
     :param normalize_advantage: whether advantages are normalised in each minibatch
     :param ent_coef: weight of the entropy
     :param vf_coef: weight of the value loss
+    :param latent_kl_coef: weight of the KL divergence of a Gaussian latent (PEARL) from N(0, 1)
     :param max_grad_norm: largest norm of the gradient
     :param use_sde: whether to use state-dependent exploration (continuous actions)
     :param sde_sample_freq: sample a new exploration matrix every so many steps; -1: at a rollout's start
@@ -103,6 +104,7 @@ class HyperPPO(RecurrentPPO):
         sde_sample_freq: int = -1,
         target_kl: float | None = None,
         value_loss: losses.ValueLoss = "huber",
+        latent_kl_coef: float = 1e-6,
         normalize_reward: bool = False,
         bptt_length: int | None = None,
         stats_window_size: int = 100,
@@ -116,6 +118,7 @@ class HyperPPO(RecurrentPPO):
         check_value_loss(value_loss)
         check_counts(n_steps=n_steps, n_epochs=n_epochs, batch_size=1 if batch_size is None else batch_size)
         self.value_loss: losses.ValueLoss = value_loss
+        self.latent_kl_coef = latent_kl_coef
         self.normalize_reward = normalize_reward
         self.bptt_length = bptt_length
         super().__init__(
@@ -177,6 +180,7 @@ class HyperPPO(RecurrentPPO):
             # Not checked here: a model may be loaded to act in fewer environments than it was trained in.
             wanted_length(self.n_steps, self._minibatch_size(), self.bptt_length),
             self.policy.memory_dim,
+            self.policy.noise_dim,
             self.observation_space,
             self.action_space,
             self.device,
@@ -224,7 +228,8 @@ class HyperPPO(RecurrentPPO):
             obs_tensor = rollout_buffer.write_observation(self._last_obs)  # type: ignore[arg-type]
             episode_starts = as_tensor(self._last_episode_starts, self.device, th.bool)
             memory = self._last_memory
-            actions, values, log_probs, next_memory = self._act(act, obs_tensor, memory, episode_starts)
+            noise = th.randn(env.num_envs, self.policy.noise_dim, device=self.device)
+            actions, values, log_probs, next_memory = self._act(act, obs_tensor, memory, episode_starts, noise)
             clipped_actions = as_env_actions(actions, self.policy, self._last_obs)
             new_obs, rewards, dones, infos = env.step(clipped_actions)
             self.num_timesteps += env.num_envs
@@ -232,7 +237,7 @@ class HyperPPO(RecurrentPPO):
             if not callback.on_step():
                 return False
             self._update_info_buffer(infos, dones)
-            rollout_buffer.add(actions, episode_starts, values, log_probs, memory)
+            rollout_buffer.add(actions, episode_starts, values, log_probs, memory, noise)
             all_rewards.append(rewards)
             all_starts.append(episode_starts)
             bootstrapped.append(time_limit_values(self.policy, next_memory, infos))
@@ -244,11 +249,11 @@ class HyperPPO(RecurrentPPO):
         return True
 
     def _act(
-        self, act: ActingStep, obs: Any, memory: th.Tensor, episode_starts: th.Tensor
+        self, act: ActingStep, obs: Any, memory: th.Tensor, episode_starts: th.Tensor, noise: th.Tensor
     ) -> tuple[th.Tensor, th.Tensor, th.Tensor, th.Tensor]:
         try:
             with th.no_grad(), acting_threads(self.device, self.n_envs):
-                return act(obs, memory, episode_starts)
+                return act(obs, memory, episode_starts, noise)
         except (RuntimeError, ValueError):
             # Distributions refuse NaN: say where it came from, if it came from the environment.
             check_finite("observation", obs)
@@ -305,9 +310,8 @@ class HyperPPO(RecurrentPPO):
                 if self.verbose >= 1:
                     print(f"Early stopping due to reaching max kl: {parts.approx_kl:.2f}")
                 break
-            loss = parts.policy + self.ent_coef * parts.entropy + self.vf_coef * parts.value
             self.policy.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            parts.total(self._loss_weights()).backward()  # type: ignore[no-untyped-call]
             th.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
             self.policy.optimizer.step()
         return history
@@ -316,24 +320,24 @@ class HyperPPO(RecurrentPPO):
         return self.target_kl is not None and bool(parts.approx_kl > 1.5 * self.target_kl)
 
     def _losses(self, minibatch: SequenceMinibatch, clip_range: float, clip_range_vf: float | None) -> losses.Losses:
-        values, log_prob, entropy = self.policy.evaluate_sequences(
-            minibatch.observations, minibatch.actions, minibatch.memory, minibatch.resets
+        evaluation = self.policy.evaluate_sequences(
+            minibatch.observations, minibatch.actions, minibatch.memory, minibatch.resets, minibatch.latent_noise
         )
-        advantages = minibatch.advantages
-        if self.normalize_advantage and len(advantages) > 1:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        return losses.Losses(
-            *losses.policy_loss(log_prob, minibatch.old_log_prob, advantages, clip_range),
-            value=losses.value_loss(self.value_loss, values, minibatch.old_values, minibatch.returns, clip_range_vf),
-            # Without a closed form -log p is an estimate of the entropy.
-            entropy=-(-log_prob if entropy is None else entropy).mean(),
+        return losses.ppo_losses(
+            evaluation, minibatch, self.normalize_advantage, self.value_loss, clip_range, clip_range_vf
         )
+
+    def _loss_weights(self) -> losses.LossWeights:
+        return losses.LossWeights(self.ent_coef, self.vf_coef, self.latent_kl_coef)
 
     def _log_update(
         self, history: list[losses.Losses], n_last_epoch: int, clip_range: float, clip_range_vf: float | None
     ) -> None:
         buffer = self.rollout_buffer
-        for key, value in update_log(history, n_last_epoch, self.ent_coef, self.vf_coef).items():
+        logged = update_log(history, n_last_epoch, self._loss_weights())
+        if not self.policy.noise_dim:
+            del logged["train/latent_kl"]
+        for key, value in logged.items():
             self.logger.record(key, value)
         explained = explained_variance(buffer.values.flatten().cpu().numpy(), buffer.returns.flatten().cpu().numpy())
         self.logger.record("train/explained_variance", explained)

@@ -5,6 +5,9 @@ from typing import Literal, NamedTuple
 import torch as th
 from torch.nn import functional as F
 
+from sb3_hyper.hyper_ppo.rollout_buffer import SequenceMinibatch
+from sb3_hyper.policies import Evaluation
+
 ValueLoss = Literal["huber", "mse"]
 
 
@@ -17,6 +20,7 @@ class Losses(NamedTuple):
     :param clip_fraction: share of ratios outside the clip range
     :param value: value loss
     :param entropy: negative mean entropy
+    :param latent_kl: mean divergence of the latent's distribution from its prior; 0 where it has none
     """
 
     policy: th.Tensor
@@ -24,6 +28,56 @@ class Losses(NamedTuple):
     clip_fraction: th.Tensor
     value: th.Tensor
     entropy: th.Tensor
+    latent_kl: th.Tensor
+
+    def total(self, weights: "LossWeights") -> th.Tensor:
+        """The objective: policy + ent_coef entropy + vf_coef value + latent_kl_coef latent_kl."""
+        return (
+            self.policy
+            + weights.ent_coef * self.entropy
+            + weights.vf_coef * self.value
+            + weights.latent_kl_coef * self.latent_kl
+        )
+
+
+class LossWeights(NamedTuple):
+    """HyperPPO's arguments of these names."""
+
+    ent_coef: float
+    vf_coef: float
+    latent_kl_coef: float
+
+
+def ppo_losses(
+    evaluation: Evaluation,
+    minibatch: SequenceMinibatch,
+    normalize_advantage: bool,
+    kind: ValueLoss,
+    clip_range: float,
+    clip_range_vf: float | None,
+) -> Losses:
+    """
+    All losses of a minibatch.
+
+    :param evaluation: what the present policy says of the minibatch
+    :param minibatch: what was seen and done
+    :param normalize_advantage: whether advantages are brought to mean 0 and standard deviation 1
+    :param kind: "huber" or "mse"
+    :param clip_range: clip range of the probability ratio
+    :param clip_range_vf: clip range of the values; None: no clipping
+    :return: the losses
+    """
+    values, log_prob, entropy, latent_kl = evaluation
+    advantages = minibatch.advantages
+    if normalize_advantage and len(advantages) > 1:
+        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+    return Losses(
+        *policy_loss(log_prob, minibatch.old_log_prob, advantages, clip_range),
+        value=value_loss(kind, values, minibatch.old_values, minibatch.returns, clip_range_vf),
+        # Without a closed form -log p is an estimate of the entropy.
+        entropy=-(-log_prob if entropy is None else entropy).mean(),
+        latent_kl=values.new_zeros(()) if latent_kl is None else latent_kl.mean(),
+    )
 
 
 def policy_loss(

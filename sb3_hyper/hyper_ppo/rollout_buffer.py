@@ -20,6 +20,7 @@ class SequenceMinibatch(NamedTuple):
     :param old_log_prob: ``(T * B,)``
     :param advantages: ``(T * B,)``
     :param returns: ``(T * B,)``
+    :param latent_noise: ``(T * B, noise_dim)`` what the latents were sampled with
     :param memory: ``(B, memory_dim)`` before the first step
     :param resets: ``(T, B)`` bool
     """
@@ -30,6 +31,7 @@ class SequenceMinibatch(NamedTuple):
     old_log_prob: th.Tensor
     advantages: th.Tensor
     returns: th.Tensor
+    latent_noise: th.Tensor
     memory: th.Tensor
     resets: th.Tensor
 
@@ -48,6 +50,7 @@ class SequenceRolloutBuffer:
     :param n_envs: number of environments
     :param sequence_length: length of the sequences that minibatches are made of; divides ``n_steps``
     :param memory_dim: width of the agent's memory
+    :param noise_dim: how many random numbers an agent's latent takes at a step
     :param observation_space: observation space
     :param action_space: action space
     :param device: where the rollout lives
@@ -61,6 +64,7 @@ class SequenceRolloutBuffer:
         n_envs: int,
         sequence_length: int,
         memory_dim: int,
+        noise_dim: int,
         observation_space: spaces.Space,  # type: ignore[type-arg]
         action_space: spaces.Space,  # type: ignore[type-arg]
         device: th.device,
@@ -80,6 +84,7 @@ class SequenceRolloutBuffer:
         self.actions = actions.float() if is_binary else actions
         self.episode_starts = th.zeros(shape, dtype=th.bool, device=device)
         self.rewards, self.values, self.log_probs, self.advantages, self.returns = th.zeros(5, *shape, device=device)
+        self.latent_noise = th.zeros(*shape, noise_dim, device=device)
         self.memories = th.zeros(n_steps // sequence_length, n_envs, memory_dim, device=device)
         self.reset()
 
@@ -107,6 +112,7 @@ class SequenceRolloutBuffer:
         values: th.Tensor,
         log_probs: th.Tensor,
         memory: th.Tensor,
+        latent_noise: th.Tensor,
     ) -> None:
         """
         Complete the current step; its observations are there already, its rewards come with the whole rollout's.
@@ -116,11 +122,12 @@ class SequenceRolloutBuffer:
         :param values: ``(n_envs,)``
         :param log_probs: ``(n_envs,)``
         :param memory: ``(n_envs, memory_dim)`` before this step
+        :param latent_noise: ``(n_envs, noise_dim)``
         """
         cut, step_in_sequence = divmod(len(self._steps), self.sequence_length)
         if step_in_sequence == 0:
             self.memories[cut] = memory
-        self._steps.append((actions, episode_starts, values, log_probs))
+        self._steps.append((actions, episode_starts, values, log_probs, latent_noise))
 
     def finish(self, rewards: th.Tensor, last_values: th.Tensor, dones: th.Tensor) -> None:
         """
@@ -130,7 +137,7 @@ class SequenceRolloutBuffer:
         :param last_values: ``(n_envs,)`` values after the last step
         :param dones: ``(n_envs,)`` bool, whether the last step ended a trial
         """
-        targets = (self.actions, self.episode_starts, self.values, self.log_probs)
+        targets = (self.actions, self.episode_starts, self.values, self.log_probs, self.latent_noise)
         for target, steps in zip(targets, zip(*self._steps, strict=True), strict=True):
             target.copy_(th.stack(steps))
         self.rewards.copy_(rewards)
@@ -190,6 +197,7 @@ class SequenceRolloutBuffer:
             old_log_prob=take(self.log_probs),
             advantages=take(self.advantages),
             returns=take(self.returns),
+            latent_noise=take(self.latent_noise),
             memory=self.memories[cut, env],
             resets=self.episode_starts[steps, env],
         )

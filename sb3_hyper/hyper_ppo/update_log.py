@@ -4,17 +4,16 @@ from collections.abc import Sequence
 
 import torch as th
 
-from sb3_hyper.hyper_ppo.losses import Losses
+from sb3_hyper.hyper_ppo.losses import Losses, LossWeights
 
 
-def update_log(history: Sequence[Losses], n_last_epoch: int, ent_coef: float, vf_coef: float) -> dict[str, float]:
+def update_log(history: Sequence[Losses], n_last_epoch: int, weights: LossWeights) -> dict[str, float]:
     """
     Logger keys of an update; the losses come to the host here, once.
 
     :param history: losses of all minibatches
     :param n_last_epoch: how many of them belong to the last epoch, which the logged KL divergence is of
-    :param ent_coef: weight of the entropy
-    :param vf_coef: weight of the value loss
+    :param weights: weights of the losses
     :return: values by key
     """
     table = th.stack([th.stack(parts) for parts in history]).cpu()
@@ -25,6 +24,7 @@ def update_log(history: Sequence[Losses], n_last_epoch: int, ent_coef: float, vf
         "train/value_loss": means.value,
         "train/approx_kl": Losses(*table[-n_last_epoch:].mean(dim=0)).approx_kl,
         "train/clip_fraction": means.clip_fraction,
-        "train/loss": last.policy + ent_coef * last.entropy + vf_coef * last.value,
+        "train/latent_kl": means.latent_kl,
+        "train/loss": last.total(weights),
     }
     return {key: value.item() for key, value in values.items()}

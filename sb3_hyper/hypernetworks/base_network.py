@@ -46,6 +46,23 @@ def activation_gain(activation_fn: type[nn.Module]) -> float:
     return nn.init.calculate_gain(names[activation_fn]) if activation_fn in names else 1.0  # type: ignore[arg-type]
 
 
+def _layer_kinds(layer: LayerKind, n_layers: int, conditioned_layers: Sequence[int] | None) -> list[LayerKind]:
+    if conditioned_layers is None:
+        return [layer] * n_layers
+    if not conditioned_layers:
+        raise ValueError(
+            "conditioned_layers=[] would condition no layer: name one, for example [-1], or pass None for all."
+        )
+    for index in conditioned_layers:
+        if not -n_layers <= index < n_layers:
+            raise ValueError(
+                f"conditioned_layers={list(conditioned_layers)} names the layer {index}, but a base network has "
+                f"{n_layers} layers: wanted numbers from 0 to {n_layers - 1}, or from -{n_layers} to -1."
+            )
+    chosen = {index % n_layers for index in conditioned_layers}
+    return [layer if index in chosen else "plain" for index in range(n_layers)]
+
+
 class BaseNetwork(nn.Module):
     """
     A multi-layer perceptron whose layers a latent may condition.
@@ -58,7 +75,9 @@ class BaseNetwork(nn.Module):
     :param activation_fn: activation of the hidden layers
     :param output_gain: gain of the output layer's initialisation (0.01 for a discrete actor, 1 otherwise)
     :param initializer: how the layers start
-    :raises ValueError: when the kind of layer is unknown
+    :param conditioned_layers: which layers are of that kind, counted from 0 at the input (-1: the output layer), the
+        others being plain; None: all
+    :raises ValueError: when the kind of layer is unknown, or there is no such layer
     """
 
     def __init__(
@@ -71,16 +90,18 @@ class BaseNetwork(nn.Module):
         activation_fn: type[nn.Module],
         output_gain: float,
         initializer: HyperInitializer,
+        conditioned_layers: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if layer not in LAYERS:
             raise unknown_name("layer kind", layer, LAYERS)
-        make_layer, gain = LAYERS[layer], activation_gain(activation_fn)
-        widths = [input_dim, *hidden_dims]
+        gain, widths = activation_gain(activation_fn), [input_dim, *hidden_dims]
+        *hidden_kinds, output_kind = _layer_kinds(layer, len(widths), conditioned_layers)
         self.hidden_layers = nn.ModuleList(
-            make_layer(n_factors, n_inputs, n_outputs, gain, initializer) for n_inputs, n_outputs in pairwise(widths)
+            LAYERS[kind](n_factors, n_inputs, n_outputs, gain, initializer)
+            for kind, (n_inputs, n_outputs) in zip(hidden_kinds, pairwise(widths), strict=True)
         )
-        self.output_layer = make_layer(n_factors, widths[-1], output_dim, output_gain, initializer)
+        self.output_layer = LAYERS[output_kind](n_factors, widths[-1], output_dim, output_gain, initializer)
         self.activation = activation_fn()
         self.hidden_dim = widths[-1]
 

@@ -17,28 +17,49 @@ class Trunk(nn.Module):
     From the latent to the factors h that all heads share: tanh layers, and a last entry of 1 that carries each head's
     constant A_0.
 
+    Without layers the latent itself is h. Heads of the last layer alone, over a one-hot latent, are then a multi-head
+    network: one output layer for each task.
+
     :param latent_dim: width of the latent
     :param layer_dims: widths of the layers; the papers have one of 25
     :param initializer: initialises the layers
+    :param normalize_latent: whether a latent comes in with mean 0 and variance 1 over its entries
+    :raises ValueError: when a width is not positive, or the initialiser wants another latent than it gets
     """
 
-    def __init__(self, latent_dim: int, layer_dims: Sequence[int], initializer: HyperInitializer) -> None:
+    def __init__(
+        self,
+        latent_dim: int,
+        layer_dims: Sequence[int],
+        initializer: HyperInitializer,
+        normalize_latent: bool = False,
+    ) -> None:
         super().__init__()
-        if not layer_dims or min(layer_dims) < 1:
+        if any(width < 1 for width in layer_dims):
+            raise ValueError(f"A trunk got layer_dims={list(layer_dims)}, wanted positive widths, for example [25].")
+        if normalize_latent and latent_dim < 2:
+            raise ValueError("normalize_latent=True needs latent_dim of 2 or more: one number alone has no variance.")
+        if initializer.needs_normalized_latent and not normalize_latent:
             raise ValueError(
-                f"A trunk got layer_dims={list(layer_dims)}, wanted one or more positive widths, for example [25]."
+                f"{type(initializer).__name__} assumes a latent of unit variance, and an encoder's has any: what it "
+                "generates would be too narrow or too wide by that factor. Pass normalize_latent=True, or use "
+                "BiasHyperInit, which suits every latent."
             )
+        # A latent may start small: what is added to its variance must be smaller still.
+        normalization = nn.LayerNorm(latent_dim, eps=1e-8, elementwise_affine=False)
+        self.normalization = normalization if normalize_latent else nn.Identity()
         layers: list[nn.Module] = []
         for n_inputs, n_outputs in zip([latent_dim, *layer_dims], layer_dims, strict=False):
             linear = nn.Linear(n_inputs, n_outputs)
             initializer.trunk(linear)
             layers += [linear, nn.Tanh()]
         self.layers = nn.Sequential(*layers)
-        self.output_dim = layer_dims[-1] + 1
+        self.latent_dim = latent_dim
+        self.output_dim = [latent_dim, *layer_dims][-1] + 1
 
     def forward(self, latent: th.Tensor) -> th.Tensor:
         """``(N, latent_dim) -> (N, K + 1)``: the factors h_1 … h_K and 1."""
-        h = self.layers(latent)
+        h = self.layers(self.normalization(latent))
         return th.cat((h, th.ones_like(h[:, :1])), dim=-1)
 
 

@@ -8,6 +8,7 @@ that the *generated* layer starts as the base layer would have started under a b
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from math import sqrt
+from typing import ClassVar
 
 import torch as th
 from torch import nn
@@ -44,6 +45,9 @@ class HyperInitializer(ABC):
     :param base: name of the base initialiser f in ``BASE_INITIALIZERS``
     :raises ValueError: when the name is unknown
     """
+
+    needs_normalized_latent: ClassVar[bool] = False
+    """Whether its variances hold for a latent of unit variance alone."""
 
     def __init__(self, base: str = "orthogonal") -> None:
         if base not in BASE_INITIALIZERS:
@@ -103,8 +107,11 @@ class HyperFanIn(HyperInitializer):
     Uniform A_k with variance gain^2 / (2 K inputs), bias heads gain^2 / (2 K), A_0 = 0, trunk Kaiming (Chang et al.
     2020).
 
-    Generated weights have the variance that the base layer wants when the latent has unit variance.
+    Generated weight and bias together give the variance that the base layer wants, half each, when the factors have
+    unit variance: exactly so for a normalised latent without a trunk; a trunk's tanh makes it smaller.
     """
+
+    needs_normalized_latent = True
 
     @override
     def fill(self, weight: th.Tensor, bias: th.Tensor, gain: float) -> None:

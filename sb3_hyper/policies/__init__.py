@@ -1,6 +1,7 @@
 """Policies: the papers' methods as ordinary SB3 policies."""
 
-from sb3_hyper.policies.policies import ActingStep, HyperActorCriticPolicy
+from sb3_hyper.policies.answers import ActingStep, Evaluation
+from sb3_hyper.policies.policies import HyperActorCriticPolicy
 from sb3_hyper.policies.presets import (
     POLICIES,
     AMRLNoRNNPolicy,
@@ -12,6 +13,7 @@ from sb3_hyper.policies.presets import (
     MaxPolicy,
     MaxSTPolicy,
     MinGRUPolicy,
+    PEARLPolicy,
     RNNFiLMPolicy,
     RNNHNPolicy,
     RNNPolicy,
@@ -38,6 +40,7 @@ __all__ = [
     "AMRLPolicy",
     "ActingStep",
     "CNPPolicy",
+    "Evaluation",
     "HyperActorCriticPolicy",
     "LRUPolicy",
     "LSTMHNPolicy",
@@ -45,6 +48,7 @@ __all__ = [
     "MaxPolicy",
     "MaxSTPolicy",
     "MinGRUPolicy",
+    "PEARLPolicy",
     "RNNFiLMPolicy",
     "RNNHNPolicy",
     "RNNPolicy",

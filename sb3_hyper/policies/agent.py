@@ -3,54 +3,46 @@ The agent's network: features, encoder, latent, hypernetwork and base networks, 
 SB3's orders.
 """
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import torch as th
 from torch import nn
 
 from sb3_hyper.encoders import SequenceEncoder
-from sb3_hyper.errors import unknown_name
-from sb3_hyper.hypernetworks import BaseNetwork, HyperInitializer, LayerKind, Trunk
+from sb3_hyper.hypernetworks import BaseNetwork, Trunk
 from sb3_hyper.policies.features import Features, Observation
-
-Conditioning = Literal["hypernetwork", "film", "latent", "state_and_latent"]
-
-LAYER_OF_CONDITIONING: dict[Conditioning, LayerKind] = {
-    "hypernetwork": "generated",
-    "film": "film",
-    "latent": "plain",
-    "state_and_latent": "plain",
-}
-"""How the latent reaches the base networks: through their weights, their activations' scales, or their input."""
+from sb3_hyper.policies.generation import Generation, hold, renewals
+from sb3_hyper.policies.latent import GaussianLatent, LinearLatent
+from sb3_hyper.policies.settings import Conditioning
 
 
-class BaseSizes(NamedTuple):
+class BaseInput(NamedTuple):
     """
-    Sizes of the base networks.
+    What a base network is called with.
 
-    :param state_dim: width of the state's embedding
-    :param pi: widths of the actor's hidden layers
-    :param vf: widths of the critic's hidden layers
+    :param x: ``(N, …)`` its input
+    :param factors: ``(N, K + 1)`` the hypernetwork's factors
     """
 
-    state_dim: int
-    pi: tuple[int, ...]
-    vf: tuple[int, ...]
+    x: th.Tensor
+    factors: th.Tensor
 
 
-SIZES: dict[str, BaseSizes] = {
-    name: BaseSizes(state_dim, layers, layers)
-    for name, state_dim, layers in (
-        ("XS", 64, (64, 32)),
-        ("S", 128, (64, 64)),
-        ("M", 128, (128, 64)),
-        ("L", 256, (128, 128)),
-        ("XL", 256, (256, 128)),
-        ("XXL", 1024, (512, 512)),
-    )
-}
-"""The papers' named sizes; XL is the papers' default."""
+class Encoded(NamedTuple):
+    """
+    Everything before the base networks.
+
+    :param actor: the actor's input
+    :param critic: the critic's
+    :param memory: ``(B, memory_dim)`` after the last step
+    :param latent_kl: ``(N,)`` divergence of the latent's distribution from its prior; None where it has none
+    """
+
+    actor: BaseInput
+    critic: BaseInput
+    memory: th.Tensor
+    latent_kl: th.Tensor | None
 
 
 class AgentOutput(NamedTuple):
@@ -69,8 +61,14 @@ class AgentOutput(NamedTuple):
     memory: th.Tensor
 
 
-AgentStep = Callable[[Observation, th.Tensor, th.Tensor], AgentOutput]
-"""From B observations, memory ``(B, memory_dim)`` and whether a trial starts ``(B,)`` to the agent's output."""
+class AgentStep(Protocol):
+    """One step of an agent that was prepared for acting."""
+
+    def __call__(
+        self, obs: Observation, memory: th.Tensor, episode_starts: th.Tensor, noise: th.Tensor | None
+    ) -> AgentOutput:
+        """From B observations, memory, whether a trial starts ``(B,)`` and the latent's noise to the output."""
+        ...
 
 
 class Agent(nn.Module):
@@ -79,80 +77,89 @@ class Agent(nn.Module):
 
     :param features: routes observations
     :param encoder: sequence encoder of the transitions
-    :param latent_dim: width of the latent
-    :param trunk_dims: widths of the layers between latent and heads
+    :param to_latent: from encodings to latents
+    :param trunks: layers between latent and heads; one for actor and critic together, or one for each
     :param conditioning: how the latent reaches the base networks
-    :param sizes: sizes of the base networks
-    :param activation_fn: activation of the base networks
-    :param actor_dim: width of the actor's output
-    :param actor_gain: gain of the actor's output layer
-    :param initializer: how conditioned layers start
-    :raises ValueError: when the conditioning is unknown or a size impossible
+    :param generation: when the latent that conditions them is renewed
+    :param actor: the actor
+    :param critic: the critic
     """
 
     def __init__(
         self,
         features: Features,
         encoder: SequenceEncoder,
-        latent_dim: int,
-        trunk_dims: tuple[int, ...],
+        to_latent: LinearLatent | GaussianLatent,
+        trunks: Sequence[Trunk],
         conditioning: Conditioning,
-        sizes: BaseSizes,
-        activation_fn: type[nn.Module],
-        actor_dim: int,
-        actor_gain: float,
-        initializer: HyperInitializer,
+        generation: Generation,
+        actor: BaseNetwork,
+        critic: BaseNetwork,
     ) -> None:
         super().__init__()
-        if conditioning not in LAYER_OF_CONDITIONING:
-            raise unknown_name("conditioning", conditioning, LAYER_OF_CONDITIONING)
-        if latent_dim < 1:
-            raise ValueError(
-                f"latent_dim={latent_dim}: the latent needs at least one number (24 in the SplAgger paper)."
-            )
         self.conditioning = conditioning
+        self.generation = generation
         self.features = features
         self.encoder = encoder
-        self.to_latent = nn.Linear(encoder.output_dim, latent_dim)
-        self.trunk = Trunk(latent_dim, trunk_dims, initializer)
-        # The factors end in a constant 1, which is no input.
-        n_inputs = {"latent": trunk_dims[-1], "state_and_latent": features.state_dim + trunk_dims[-1]}
-        layer = LAYER_OF_CONDITIONING[conditioning]
-        shared = (layer, self.trunk.output_dim, n_inputs.get(conditioning, features.state_dim))
-        self.actor = BaseNetwork(*shared, sizes.pi, actor_dim, activation_fn, actor_gain, initializer)
-        self.critic = BaseNetwork(*shared, sizes.vf, 1, activation_fn, 1.0, initializer)
+        self.to_latent = to_latent
+        self.trunk, *others = trunks
+        self.critic_trunk = others[0] if others else None
+        self.actor = actor
+        self.critic = critic
+        # A latent that is held is part of the memory, behind the encoder's.
+        self.held_dim = 0 if generation == "step" else trunks[0].latent_dim
+        self.memory_dim = encoder.state_dim + self.held_dim
 
-    def encode(self, obs: Observation, memory: th.Tensor, resets: th.Tensor) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
+    def encode(self, obs: Observation, memory: th.Tensor, resets: th.Tensor, noise: th.Tensor | None = None) -> Encoded:
         """
         Everything before the base networks.
 
         :param obs: T * B observations, time-major
-        :param memory: ``(B, encoder.state_dim)``
+        :param memory: ``(B, memory_dim)``
         :param resets: ``(T, B)`` bool, whether a trial starts at this step
-        :return: base networks' input ``(T * B, …)``, factors ``(T * B, K + 1)`` and the memory after the last step
+        :param noise: ``(T * B, to_latent.noise_dim)`` what a Gaussian latent is sampled with; None: its mean is taken
         """
         state, transition = self.features(obs)
-        encodings, memory = self.encoder(transition.unflatten(0, resets.shape), memory, resets)
-        factors = self.trunk(self.to_latent(encodings.flatten(0, 1)))
-        return self._base_input(state, factors), factors, memory
+        encoder_memory, held = th.split(memory, [self.encoder.state_dim, self.held_dim], dim=-1)
+        encodings, memory = self.encoder(transition.unflatten(0, resets.shape), encoder_memory, resets)
+        encodings = encodings.flatten(0, 1)
+        latents = self.to_latent(encodings, noise)
+        if self.held_dim:
+            renew = renewals(self.generation, obs, resets)
+            kept, held = hold(latents.unflatten(0, resets.shape), held, renew)
+            latents, memory = kept.flatten(0, 1), th.cat((memory, held), dim=-1)
+        return Encoded(*self._base_inputs(state, latents), memory, self.to_latent.kl_to_prior(encodings))
 
-    def _base_input(self, state: th.Tensor, factors: th.Tensor) -> th.Tensor:
+    def _base_inputs(self, state: th.Tensor, latents: th.Tensor) -> tuple[BaseInput, BaseInput]:
+        actor = self._base_input(state, self.trunk(latents))
+        return actor, actor if self.critic_trunk is None else self._base_input(state, self.critic_trunk(latents))
+
+    def _base_input(self, state: th.Tensor, factors: th.Tensor) -> BaseInput:
+        # The factors end in a constant 1, which is no input.
         if self.conditioning == "latent":
-            return factors[:, :-1]
+            return BaseInput(factors[:, :-1], factors)
         if self.conditioning == "state_and_latent":
-            return th.cat((state, factors[:, :-1]), dim=-1)
-        return state
+            return BaseInput(th.cat((state, factors[:, :-1]), dim=-1), factors)
+        return BaseInput(state, factors)
 
     def make_step(self) -> AgentStep:
         """Prepare the agent for acting in a few large operations; what comes back is good until the weights change."""
         extract, encode = self.features.make_step(), self.encoder.make_step()
         act, value = self.actor.make_step(), self.critic.make_step()
+        widths = [self.encoder.state_dim, self.held_dim]
 
-        def step(obs: Observation, memory: th.Tensor, episode_starts: th.Tensor) -> AgentOutput:
+        def step(
+            obs: Observation, memory: th.Tensor, episode_starts: th.Tensor, noise: th.Tensor | None
+        ) -> AgentOutput:
             state, transition = extract(obs)
-            encoding, memory = encode(transition, th.where(episode_starts[:, None], 0.0, memory))
-            factors = self.trunk(self.to_latent(encoding))
-            state = self._base_input(state, factors)
-            return AgentOutput(*act(state, factors), value(state, factors)[0].squeeze(-1), memory)
+            memory, held = th.split(th.where(episode_starts[:, None], 0.0, memory), widths, dim=-1)
+            encoding, memory = encode(transition, memory)
+            latents = self.to_latent(encoding, noise)
+            if self.held_dim:
+                renew = renewals(self.generation, obs, episode_starts[None])[0]
+                latents = th.where(renew[:, None], latents, held)
+                memory = th.cat((memory, latents), dim=-1)
+            actor, critic = self._base_inputs(state, latents)
+            return AgentOutput(*act(*actor), value(*critic)[0].squeeze(-1), memory)
 
         return step

@@ -1,19 +1,18 @@
 """From ``policy_kwargs`` and spaces to an agent."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
 
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor, NatureCNN
 from torch import nn
 
-from sb3_hyper.aggregators import Aggregator
 from sb3_hyper.encoders import AggregatedEncoder, SequenceEncoder, make_encoder
-from sb3_hyper.errors import unknown_name
-from sb3_hyper.hypernetworks import make_initializer
-from sb3_hyper.policies.agent import SIZES, Agent, BaseSizes, Conditioning
-from sb3_hyper.policies.features import Features
+from sb3_hyper.hypernetworks import BaseNetwork, Trunk, make_initializer
+from sb3_hyper.policies.agent import Agent
+from sb3_hyper.policies.features import Features, is_trial_space
+from sb3_hyper.policies.latent import make_latent
+from sb3_hyper.policies.settings import LAYER_OF_CONDITIONING, AgentSettings
 
 
 def default_extractor(state_space: spaces.Space) -> type[BaseFeaturesExtractor]:  # type: ignore[type-arg]
@@ -29,92 +28,62 @@ def build_agent(
     extractor: BaseFeaturesExtractor,
     normalize_images: bool,
     activation_fn: type[nn.Module],
-    size: str,
-    net_arch: Sequence[int] | Mapping[str, Sequence[int]] | None,
-    state_dim: int | None,
-    encoder: str | type[SequenceEncoder],
-    encoder_kwargs: Mapping[str, Any],
-    encoder_dim: int,
-    aggregator: str | type[Aggregator] | None,
-    split: bool,
-    straight_through: bool,
-    latent_dim: int,
-    trunk_dims: tuple[int, ...],
-    conditioning: Conditioning,
-    initializer: str,
-    base_initializer: str,
-    state_embedding_dim: int,
-    action_embedding_dim: int,
-    reward_embedding_dim: int,
-    normalize_states: bool,
+    settings: AgentSettings,
 ) -> Agent:
-    """Build the agent; the arguments are those of :class:`~sb3_hyper.policies.HyperActorCriticPolicy`."""
-    # Base networks that see the latent alone need no embedding of the state.
-    sizes = base_sizes(size, net_arch, 0 if conditioning == "latent" else state_dim)
+    """
+    Build the agent.
+
+    :param observation_space: observation space
+    :param action_space: action space
+    :param extractor: features extractor of the state
+    :param normalize_images: whether images are divided by 255
+    :param activation_fn: activation of the base networks
+    :param settings: all that is this package's own
+    :return: the agent
+    :raises ValueError: when widths or settings do not fit each other or the spaces
+    """
+    if settings.generation == "episode" and not is_trial_space(observation_space):
+        raise ValueError(
+            "generation='episode' renews the latent where new_episode is 1, but the observations are not a trial's. "
+            "Let sb3_hyper.envs.RL2Observation make them, or use generation='trial' or 'step'."
+        )
+    embedding_dims = (settings.state_embedding_dim, settings.action_embedding_dim, settings.reward_embedding_dim)
+    state_dim = settings.base_sizes.state_dim
     features = Features(
-        observation_space,
-        extractor,
-        normalize_states,
-        normalize_images,
-        sizes.state_dim,
-        (state_embedding_dim, action_embedding_dim, reward_embedding_dim),
+        observation_space, extractor, settings.normalize_states, normalize_images, state_dim, embedding_dims
     )
-    sequence_encoder = make_encoder(encoder, features.transition.output_dim, encoder_dim, **encoder_kwargs)
-    if aggregator is not None:
-        sequence_encoder = AggregatedEncoder(sequence_encoder, aggregator, split, straight_through)
-    return Agent(
-        features,
-        sequence_encoder,
-        latent_dim,
-        trunk_dims,
-        conditioning,
-        sizes,
-        activation_fn,
-        actor_output_dim(action_space),
-        # The papers' gains: small logits, unit means.
-        1.0 if isinstance(action_space, spaces.Box) else 0.01,
-        make_initializer(initializer, base_initializer),
+    encoder = _build_encoder(features.transition.output_dim, settings)
+    encoder, to_latent = make_latent(settings.latent, encoder, settings.aggregator, settings.latent_dim)
+    initializer = make_initializer(settings.initializer, settings.base_initializer)
+    trunks = [
+        Trunk(settings.latent_dim, settings.trunk_dims, initializer, settings.normalize_latent)
+        for _ in range(2 if settings.sharing == "nothing" else 1)
+    ]
+    n_inputs = {"latent": trunks[0].output_dim - 1, "state_and_latent": features.state_dim + trunks[0].output_dim - 1}
+    make_network = partial(
+        BaseNetwork,
+        LAYER_OF_CONDITIONING[settings.conditioning],
+        trunks[0].output_dim,
+        n_inputs.get(settings.conditioning, features.state_dim),
+        activation_fn=activation_fn,
+        initializer=initializer,
+        conditioned_layers=settings.conditioned_layers,
     )
+    # The papers' gains: small logits, unit means.
+    actor_gain = 1.0 if isinstance(action_space, spaces.Box) else 0.01
+    sizes = settings.base_sizes
+    actor = make_network(sizes.pi, actor_output_dim(action_space), output_gain=actor_gain)
+    critic = make_network(sizes.vf, 1, output_gain=1.0)
+    if settings.sharing == "heads":
+        critic.hidden_layers = actor.hidden_layers
+    return Agent(features, encoder, to_latent, trunks, settings.conditioning, settings.generation, actor, critic)
 
 
-def base_sizes(
-    size: str, net_arch: Sequence[int] | Mapping[str, Sequence[int]] | None, state_dim: int | None
-) -> BaseSizes:
-    """
-    Sizes of the base networks: the named ones, where nothing else is said.
-
-    :param size: a name in ``SIZES``
-    :param net_arch: hidden layers, or ``dict(pi=[…], vf=[…])``
-    :param state_dim: width of the state embedding
-    :return: the sizes
-    :raises ValueError: when the name is unknown, or a mapping lacks ``pi`` or ``vf``
-    """
-    if size not in SIZES:
-        raise unknown_name("size", size, SIZES)
-    sizes = SIZES[size]
-    if isinstance(net_arch, Mapping):
-        if set(net_arch) != {"pi", "vf"}:
-            raise ValueError(
-                f"net_arch has the keys {sorted(net_arch)}, wanted dict(pi=[…], vf=[…]) or one list for both."
-            )
-        sizes = sizes._replace(pi=widths("net_arch['pi']", net_arch["pi"]), vf=widths("net_arch['vf']", net_arch["vf"]))
-    elif net_arch is not None:
-        sizes = sizes._replace(pi=widths("net_arch", net_arch), vf=widths("net_arch", net_arch))
-    return sizes if state_dim is None else sizes._replace(state_dim=state_dim)
-
-
-def widths(name: str, value: object) -> tuple[int, ...]:
-    """
-    Widths of layers, checked.
-
-    :param name: the setting
-    :param value: what the user gave
-    :return: the widths
-    :raises ValueError: unless it is a sequence of positive whole numbers
-    """
-    if not isinstance(value, Sequence) or not all(isinstance(width, int) and width > 0 for width in value):
-        raise ValueError(f"{name}={value!r}: wanted a list of positive widths, for example [64, 64].")
-    return tuple(value)
+def _build_encoder(input_dim: int, settings: AgentSettings) -> SequenceEncoder:
+    encoder = make_encoder(settings.encoder, input_dim, settings.encoder_dim, **settings.encoder_kwargs)
+    if settings.aggregator is None:
+        return encoder
+    return AggregatedEncoder(encoder, settings.aggregator, settings.split, settings.straight_through)
 
 
 def actor_output_dim(action_space: spaces.Space) -> int:  # type: ignore[type-arg]

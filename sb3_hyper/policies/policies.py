@@ -1,6 +1,6 @@
 """The policy: SB3's interface around the agent, in sb3-contrib's recurrent dialect and in HyperPPO's time-major one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partialmethod
 from typing import Any, ClassVar
 
@@ -22,9 +22,12 @@ from torch import nn
 
 from sb3_hyper.aggregators import Aggregator
 from sb3_hyper.encoders import SequenceEncoder
-from sb3_hyper.policies.agent import Conditioning
-from sb3_hyper.policies.build import build_agent, default_extractor, widths
+from sb3_hyper.policies.agent import BaseInput
+from sb3_hyper.policies.answers import ActingStep, Evaluation
+from sb3_hyper.policies.build import build_agent, default_extractor
 from sb3_hyper.policies.features import Observation, state_space_of
+from sb3_hyper.policies.generation import Generation
+from sb3_hyper.policies.latent import LatentKind
 from sb3_hyper.policies.recurrent_state import (
     RecurrentStateShape,
     pack_memory,
@@ -33,12 +36,10 @@ from sb3_hyper.policies.recurrent_state import (
     unpack_memory,
 )
 from sb3_hyper.policies.sampling import sample_categorical
+from sb3_hyper.policies.settings import AgentSettings, Conditioning, Sharing
 
 Preset = Mapping[str, Any]
 """Keyword arguments of a policy."""
-
-ActingStep = Callable[[Observation, th.Tensor, th.Tensor], tuple[th.Tensor, th.Tensor, th.Tensor, th.Tensor]]
-"""From B observations, memory and whether a trial starts to actions, values, log-probabilities and the next memory."""
 
 
 class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
@@ -62,9 +63,19 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
     :param aggregator: name or class of an aggregator over the encodings, or None for the encoder alone
     :param split: whether half of an encoding bypasses the aggregator
     :param straight_through: whether the aggregator's gradient is that of a running sum (AMRL)
+    :param latent: "linear" in the encoding; "gaussian", with mean and log-variance linear in it; or "gaussian_product"
+        (PEARL), a product of one Gaussian factor for each transition. HyperPPO samples a Gaussian latent in rollouts;
+        everywhere else, stock RecurrentPPO included, its mean is taken
     :param latent_dim: width of the latent
-    :param trunk_dims: widths of the tanh layers between latent and heads
+    :param normalize_latent: whether a latent is brought to mean 0 and variance 1 over its entries
+    :param trunk_dims: widths of the tanh layers between latent and heads; [] for heads on the latent itself
     :param conditioning: "hypernetwork", "film", "latent" (base networks see the latent only) or "state_and_latent"
+    :param conditioned_layers: the base networks' layers that the latent conditions, counted from 0 at the input (-1:
+        the output layer); None: all
+    :param sharing: what actor and critic have in common behind the latent: "nothing", the "trunk", or trunk and
+        "heads" of the hidden layers
+    :param generation: when the latent that conditions the base networks is renewed: at every "step", or at the first
+        step of an "episode" or of a "trial" alone
     :param initializer: initialisation of conditioned layers, for example "BiasHyperInit"
     :param base_initializer: what the base layers would start with, "orthogonal", "normc" or "kaiming"
     :param state_embedding_dim: width of the encoder's embedding of a state
@@ -113,9 +124,14 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
         aggregator: str | type[Aggregator] | None = None,
         split: bool = True,
         straight_through: bool = False,
+        latent: LatentKind = "linear",
         latent_dim: int = 24,
+        normalize_latent: bool = False,
         trunk_dims: Sequence[int] = (25,),
         conditioning: Conditioning = "hypernetwork",
+        conditioned_layers: Sequence[int] | None = None,
+        sharing: Sharing = "trunk",
+        generation: Generation = "step",
         initializer: str = "BiasHyperInit",
         base_initializer: str = "orthogonal",
         state_embedding_dim: int = 32,
@@ -136,26 +152,31 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
     ) -> None:
         self.state_space = state_space_of(observation_space)
         small = 8 if not isinstance(action_space, spaces.Box) else 16
-        self.agent_kwargs: dict[str, Any] = {
-            "size": size,
-            "net_arch": net_arch,
-            "state_dim": state_dim,
-            "encoder": encoder,
-            "encoder_kwargs": dict(encoder_kwargs or {}),
-            "encoder_dim": encoder_dim,
-            "aggregator": aggregator,
-            "split": split,
-            "straight_through": straight_through,
-            "latent_dim": latent_dim,
-            "trunk_dims": widths("trunk_dims", trunk_dims),
-            "conditioning": conditioning,
-            "initializer": initializer,
-            "base_initializer": base_initializer,
-            "state_embedding_dim": state_embedding_dim,
-            "action_embedding_dim": small if action_embedding_dim is None else action_embedding_dim,
-            "reward_embedding_dim": small if reward_embedding_dim is None else reward_embedding_dim,
-            "normalize_states": normalize_states,
-        }
+        self.settings = AgentSettings(
+            size=size,
+            net_arch=net_arch,
+            state_dim=state_dim,
+            encoder=encoder,
+            encoder_kwargs=dict(encoder_kwargs or {}),
+            encoder_dim=encoder_dim,
+            aggregator=aggregator,
+            split=split,
+            straight_through=straight_through,
+            latent=latent,
+            latent_dim=latent_dim,
+            normalize_latent=normalize_latent,
+            trunk_dims=trunk_dims,
+            conditioning=conditioning,
+            conditioned_layers=conditioned_layers,
+            sharing=sharing,
+            generation=generation,
+            initializer=initializer,
+            base_initializer=base_initializer,
+            state_embedding_dim=state_embedding_dim,
+            action_embedding_dim=small if action_embedding_dim is None else action_embedding_dim,
+            reward_embedding_dim=small if reward_embedding_dim is None else reward_embedding_dim,
+            normalize_states=normalize_states,
+        )
         if optimizer_kwargs is None and issubclass(optimizer_class, th.optim.Adam):
             optimizer_kwargs = {"eps": 1e-5, "fused": True}
         # RecurrentActorCriticPolicy's own constructor would build LSTMs: go past it.
@@ -190,14 +211,14 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
             self.features_extractor,
             self.normalize_images,
             self.activation_fn,
-            **self.agent_kwargs,
+            self.settings,
         )
         if isinstance(self.action_dist, DiagGaussianDistribution):
             self.log_std = nn.Parameter(th.full((get_action_dim(self.action_space),), float(self.log_std_init)))
         elif isinstance(self.action_dist, StateDependentNoiseDistribution):
             hidden_dim = self.agent.actor.hidden_dim
             _, self.log_std = self.action_dist.proba_distribution_net(hidden_dim, self.log_std_init, hidden_dim)
-        self.memory_dim = self.agent.encoder.state_dim
+        self.memory_dim = self.agent.memory_dim
         self.lstm_actor = RecurrentStateShape.of_memory(self.memory_dim)  # type: ignore[assignment]
         self.lstm_hidden_state_shape = (self.lstm_actor.num_layers, 1, self.lstm_actor.hidden_size)
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
@@ -205,12 +226,17 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         parameters = super()._get_constructor_parameters()
         del parameters["ortho_init"]
-        return {**parameters, **self.agent_kwargs}
+        return {**parameters, **self.settings.as_kwargs()}
 
     # --- time-major: what HyperPPO calls ---
 
     def act(
-        self, obs: Observation, memory: th.Tensor, episode_starts: th.Tensor, deterministic: bool = False
+        self,
+        obs: Observation,
+        memory: th.Tensor,
+        episode_starts: th.Tensor,
+        deterministic: bool = False,
+        noise: th.Tensor | None = None,
     ) -> tuple[th.Tensor, th.Tensor, th.Tensor, th.Tensor]:
         """
         One step of B environments.
@@ -219,13 +245,14 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
         :param memory: ``(B, memory_dim)``
         :param episode_starts: ``(B,)`` bool, whether a trial starts with this observation
         :param deterministic: whether to take the likeliest actions
+        :param noise: ``(B, noise_dim)`` what a Gaussian latent is sampled with; None: its mean is taken
         :return: actions ``(B, *action shape)``, values ``(B,)``, log-probabilities ``(B,)``, the next memory
         """
-        state, factors, memory = self.agent.encode(obs, memory, episode_starts[None])
-        distribution = self._distribution(state, factors)
+        encoded = self.agent.encode(obs, memory, episode_starts[None], noise)
+        distribution = self._distribution(encoded.actor)
         actions = distribution.get_actions(deterministic=deterministic)
-        log_prob = distribution.log_prob(actions)
-        return actions.view(-1, *self.action_space.shape or ()), self._values(state, factors), log_prob, memory
+        log_prob, values = distribution.log_prob(actions), self._values(encoded.critic)
+        return actions.view(-1, *self.action_space.shape or ()), values, log_prob, encoded.memory
 
     def make_act(self) -> ActingStep:
         """
@@ -237,9 +264,9 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
         is_categorical = isinstance(self.action_dist, CategoricalDistribution)
 
         def act(
-            obs: Observation, memory: th.Tensor, episode_starts: th.Tensor
+            obs: Observation, memory: th.Tensor, episode_starts: th.Tensor, noise: th.Tensor | None = None
         ) -> tuple[th.Tensor, th.Tensor, th.Tensor, th.Tensor]:
-            output, hidden, values, memory = step(obs, memory, episode_starts)
+            output, hidden, values, memory = step(obs, memory, episode_starts, noise)
             if is_categorical:
                 actions, log_prob = sample_categorical(output)
                 return actions, values, log_prob, memory
@@ -250,8 +277,13 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
         return act
 
     def evaluate_sequences(
-        self, obs: Observation, actions: th.Tensor, memory: th.Tensor, resets: th.Tensor
-    ) -> tuple[th.Tensor, th.Tensor, th.Tensor | None]:
+        self,
+        obs: Observation,
+        actions: th.Tensor,
+        memory: th.Tensor,
+        resets: th.Tensor,
+        noise: th.Tensor | None = None,
+    ) -> Evaluation:
         """
         Evaluate actions along sequences, in one pass.
 
@@ -259,7 +291,8 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
         :param actions: ``(T * B, *action shape)``
         :param memory: ``(B, memory_dim)`` memory before the first step
         :param resets: ``(T, B)`` bool, whether a trial starts at this step
-        :return: values, log-probabilities and entropies (None where there is no closed form), ``(T * B,)`` each
+        :param noise: ``(T * B, noise_dim)`` what the latent was sampled with; None: its mean is taken
+        :return: values, log-probabilities, entropies and the latent's divergence
         """
         if isinstance(self.action_space, spaces.Box):
             # Distributions know actions as vectors: (T * B, *action shape) -> (T * B, A)
@@ -267,25 +300,30 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
         elif isinstance(self.action_space, spaces.MultiBinary):
             # sb3-contrib's buffer keeps them as integers, which torch's Bernoulli refuses.
             actions = actions.float()
-        state, factors, _ = self.agent.encode(obs, memory, resets)
-        distribution = self._distribution(state, factors)
-        return self._values(state, factors), distribution.log_prob(actions), distribution.entropy()
+        encoded = self.agent.encode(obs, memory, resets, noise)
+        distribution = self._distribution(encoded.actor)
+        log_prob, entropy = distribution.log_prob(actions), distribution.entropy()
+        return Evaluation(self._values(encoded.critic), log_prob, entropy, encoded.latent_kl)
 
     def evaluate_values(self, obs: Observation, memory: th.Tensor, resets: th.Tensor) -> th.Tensor:
         """The critic along sequences; arguments as in :meth:`evaluate_sequences`. ``(T * B,)``."""
-        state, factors, _ = self.agent.encode(obs, memory, resets)
-        return self._values(state, factors)
+        return self._values(self.agent.encode(obs, memory, resets).critic)
+
+    @property
+    def noise_dim(self) -> int:
+        """How many random numbers an environment's latent takes at a step; 0 where it is not sampled."""
+        return self.agent.to_latent.noise_dim
 
     def update_normalization(self, obs: Observation) -> None:
         """Take N observations into the running moments of the states."""
         self.agent.features.update_normalization(obs)
 
-    def _values(self, state: th.Tensor, factors: th.Tensor) -> th.Tensor:
-        values: th.Tensor = self.agent.critic(state, factors)[0]
+    def _values(self, critic_input: BaseInput) -> th.Tensor:
+        values: th.Tensor = self.agent.critic(*critic_input)[0]
         return values.squeeze(-1)
 
-    def _distribution(self, state: th.Tensor, factors: th.Tensor) -> Distribution:
-        return self._distribution_of(*self.agent.actor(state, factors))
+    def _distribution(self, actor_input: BaseInput) -> Distribution:
+        return self._distribution_of(*self.agent.actor(*actor_input))
 
     def _distribution_of(self, output: th.Tensor, hidden: th.Tensor) -> Distribution:
         if isinstance(self.action_dist, StateDependentNoiseDistribution):
@@ -317,8 +355,8 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
     ) -> tuple[Distribution, tuple[th.Tensor, ...]]:
         """The action distribution for B observations, and the next packed memory; arguments as in :meth:`forward`."""
         memory = unpack_memory(lstm_states, self.memory_dim)
-        state, factors, memory = self.agent.encode(obs, memory, episode_starts[None] > 0)
-        return self._distribution(state, factors), pack_memory(memory, self.lstm_actor).pi  # type: ignore[arg-type]
+        encoded = self.agent.encode(obs, memory, episode_starts[None] > 0)
+        return self._distribution(encoded.actor), pack_memory(encoded.memory, self.lstm_actor).pi  # type: ignore[arg-type]
 
     def predict_values(  # type: ignore[override]
         self, obs: Observation, lstm_states: tuple[th.Tensor, ...], episode_starts: th.Tensor
@@ -347,7 +385,7 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
 
         resets = to_time_major(episode_starts, n_sequences) > 0
         time_major = {key: reorder(x) for key, x in obs.items()} if isinstance(obs, Mapping) else reorder(obs)
-        values, log_prob, entropy = self.evaluate_sequences(time_major, reorder(actions), memory, resets)
+        values, log_prob, entropy, _ = self.evaluate_sequences(time_major, reorder(actions), memory, resets)
         if entropy is not None:
             entropy = to_sequence_major(entropy, n_sequences)
         return to_sequence_major(values, n_sequences)[:, None], to_sequence_major(log_prob, n_sequences), entropy

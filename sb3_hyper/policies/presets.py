@@ -162,6 +162,15 @@ class CNPPolicy(HyperActorCriticPolicy):
     preset: ClassVar[Preset] = {"encoder": "pointwise", "aggregator": "Mean", "split": False}
 
 
+class PEARLPolicy(HyperActorCriticPolicy):
+    """
+    PEARL (Rakelly et al. 2019), end to end (Beck et al. 2024): each transition alone gives a Gaussian factor, and the
+    latent is sampled from their product.
+    """
+
+    preset: ClassVar[Preset] = {"encoder": "pointwise", "latent": "gaussian_product", "latent_dim": 12}
+
+
 class SumPolicy(HyperActorCriticPolicy):
     """Each transition alone is encoded, and the encodings summed."""
 
@@ -187,7 +196,7 @@ POLICIES: dict[str, type[HyperActorCriticPolicy]] = {
         LSTMInvInitPolicy, LRUPolicy, MinGRUPolicy, TransformerPolicy, SplAggerLRUPolicy, SplAggerMinGRUPolicy,
         SplAggerPolicy, SplAggerMeanPolicy, SplAggerMeanMaxPolicy, SplAggerSoftmaxPolicy, SplAggerWeightedMeanPolicy,
         SplAggerWeightedSoftmaxPolicy, SplAggerNoRNNPolicy, SplAggerNoSplitPolicy, AMRLPolicy, AMRLNoRNNPolicy,
-        MaxPolicy, MaxSTPolicy, CNPPolicy, SumPolicy, WeightedMeanPolicy, SoftmaxPolicy,
+        MaxPolicy, MaxSTPolicy, CNPPolicy, PEARLPolicy, SumPolicy, WeightedMeanPolicy, SoftmaxPolicy,
     )
 }  # fmt: skip
 """The policies by the name that HyperPPO and the zoo's YAML use."""

@@ -67,4 +67,6 @@ def convert_hyper_ppo_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
     hyperparams["batch_size"] = hyperparams["n_steps"] * hyperparams.pop("environments_per_minibatch")
     hyperparams["clip_range_vf"] = hyperparams["clip_range"]
     hyperparams["policy_kwargs"] = {name: hyperparams.pop(name) for name in POLICY_KEYWORDS}
+    # Hyperfan-In demands it.
+    hyperparams["policy_kwargs"]["normalize_latent"] = hyperparams["policy_kwargs"]["initializer"] == "HyperFanIn"
     return hyperparams

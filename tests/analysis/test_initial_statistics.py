@@ -8,7 +8,7 @@ from sb3_hyper.analysis import initial_statistics
 from sb3_hyper.analysis.initialization import PLAIN, draw_network, layer_parameters
 from sb3_hyper.hypernetworks import HYPER_INITIALIZERS
 from sb3_hyper.hypernetworks.initializers import BASE_INITIALIZERS
-from sb3_hyper.policies.agent import SIZES
+from sb3_hyper.policies.sizes import SIZES
 
 QUICK = {"n_seeds": 1, "n_latents": 4, "n_inputs": 64}
 
@@ -73,8 +73,9 @@ def test_naive_heads_get_worse_with_the_width_of_the_layer(statistics):
 
 
 def test_small_latents_leave_only_what_has_a_constant():
-    result = initial_statistics("XS", initializers=("BiasHyperInit", "HyperFanIn"), latent_std=1e-3, **QUICK)
-    assert result.ratio_to_plain()[1, 0] == 1 and result.ratio_to_plain()[2, 0] < 1e-2
+    result = initial_statistics("XS", initializers=("BiasHyperInit", "Kaiming", "HyperFanIn"), latent_std=1e-3, **QUICK)
+    exact, small, normalised = result.ratio_to_plain()[1:, 0]
+    assert exact == 1 and small < 1 and 0.5 < normalised < 0.9
 
 
 def test_table_and_json(statistics):

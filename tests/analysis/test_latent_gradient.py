@@ -9,7 +9,7 @@ from stable_baselines3.common.logger import KVWriter, configure
 from sb3_hyper import HyperPPO
 from sb3_hyper.analysis import LatentGradientCallback
 from sb3_hyper.policies import POLICIES
-from sb3_hyper.policies.agent import LAYER_OF_CONDITIONING
+from sb3_hyper.policies.settings import LAYER_OF_CONDITIONING
 
 KEY = "train/latent_gradient_norm"
 

@@ -65,7 +65,7 @@ def test_factors_are_those_of_a_trial_played_by_hand(make_model, make_env):
         tensors = {key: th.as_tensor(value) for key, value in obs.items()}
         with th.no_grad():
             actions, _, _, next_memory = model.policy.act(tensors, memory, th.as_tensor(starts), deterministic=True)
-            trial.append(agent.encode(tensors, memory, th.as_tensor(starts)[None])[1].numpy())
+            trial.append(agent.encode(tensors, memory, th.as_tensor(starts)[None]).actor.factors.numpy())
         memory = next_memory
         obs, _, starts, infos = env.step(actions.numpy())
         if starts.all():

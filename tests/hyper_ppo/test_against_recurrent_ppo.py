@@ -126,7 +126,7 @@ def test_every_setting_that_both_have_is_called_the_same():
     ours, theirs = (signature(algorithm.__init__).parameters for algorithm in (HyperPPO, RecurrentPPO))
     for name, parameter in theirs.items():
         assert ours[name].default == parameter.default, name
-    assert set(ours) - set(theirs) == {"value_loss", "normalize_reward", "bptt_length"}
+    assert set(ours) - set(theirs) == {"value_loss", "latent_kl_coef", "normalize_reward", "bptt_length"}
 
 
 @pytest.mark.parametrize("length", [1, 3, 4, 12])
@@ -139,8 +139,9 @@ def test_gradients_flow_through_sequences_and_no_further(make_model, collect, le
     for t in range(12):
         memory = memory.detach() if t % length == 0 else memory
         now = {key: x[t] for key, x in buffer.observations.items()}
-        state, factors, memory = policy.agent.encode(now, memory, buffer.episode_starts[t : t + 1])
-        values.append(policy._values(state, factors))
+        encoded = policy.agent.encode(now, memory, buffer.episode_starts[t : t + 1])
+        memory = encoded.memory
+        values.append(policy._values(encoded.critic))
     expected = th.autograd.grad(th.stack(values).square().sum(), parameters)
     objective = 0.0
     for batch in buffer.get(12):

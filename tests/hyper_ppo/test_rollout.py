@@ -20,12 +20,15 @@ POLICIES = [
     "SplAggerPolicy",
     "AMRLPolicy",
     "SoftmaxPolicy",
+    "PEARLPolicy",
 ]
 
 
 def evaluated(model, batch):
     with th.no_grad():
-        return model.policy.evaluate_sequences(batch.observations, batch.actions, batch.memory, batch.resets)
+        return model.policy.evaluate_sequences(
+            batch.observations, batch.actions, batch.memory, batch.resets, batch.latent_noise
+        )[:3]
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -102,14 +105,25 @@ def test_memory_is_carried_from_one_rollout_to_the_next(make_model, collect, pol
     for _ in range(2):
         buffer = collect(model)
         rollouts.append(
-            [x.clone() for x in (*buffer.observations.values(), buffer.actions, buffer.episode_starts, buffer.values)]
+            [
+                x.clone()
+                for x in (
+                    *buffer.observations.values(),
+                    buffer.latent_noise,
+                    buffer.actions,
+                    buffer.episode_starts,
+                    buffer.values,
+                )
+            ]
         )
     assert not rollouts[1][-2][0].all()
-    *observations, actions, starts, values = (th.cat(parts) for parts in zip(*rollouts, strict=True))
+    *observations, noise, actions, starts, values = (th.cat(parts) for parts in zip(*rollouts, strict=True))
     observations = {key: x.flatten(0, 1) for key, x in zip(buffer.observations, observations, strict=True)}
     memory = th.zeros(3, model.policy.memory_dim)
     with th.no_grad():
-        expected = model.policy.evaluate_sequences(observations, actions.flatten(0, 1), memory, starts)[0]
+        expected = model.policy.evaluate_sequences(
+            observations, actions.flatten(0, 1), memory, starts, noise.flatten(0, 1)
+        )[0]
     th.testing.assert_close(values, expected.view_as(values), rtol=1e-5, atol=1e-5)
 
 
@@ -128,7 +142,7 @@ def test_a_rollout_that_a_callback_stops_leaves_memory_and_observation_in_step(m
 
 def make_buffer(n_steps, n_envs, length=None, **kwargs):
     space = spaces.Box(-1, 1, (1,))
-    settings = {"memory_dim": 2, "gamma": 0.9, "gae_lambda": 0.8, "device": th.device("cpu"), **kwargs}
+    settings = {"memory_dim": 2, "noise_dim": 1, "gamma": 0.9, "gae_lambda": 0.8, "device": th.device("cpu"), **kwargs}
     return SequenceRolloutBuffer(
         n_steps, n_envs, length or n_steps, **settings, observation_space=space, action_space=space
     )
@@ -145,7 +159,7 @@ def test_advantages_are_those_of_sb3(n_steps, n_envs, gamma, gae_lambda):
         values, log_probs = th.randn(2, n_envs)
         starts = rng.random(n_envs) < 0.3
         theirs.add(zeros, zeros, rewards[t], starts, values, log_probs)
-        ours.add(th.zeros(n_envs, 1), th.as_tensor(starts), values, log_probs, th.zeros(n_envs, 2))
+        ours.add(th.zeros(n_envs, 1), th.as_tensor(starts), values, log_probs, th.zeros(n_envs, 2), th.zeros(n_envs, 1))
     last_values, dones = th.randn(n_envs), rng.random(n_envs) < 0.5
     theirs.compute_returns_and_advantage(last_values, dones)
     ours.finish(th.as_tensor(rewards), last_values, th.as_tensor(dones))
@@ -160,7 +174,7 @@ def test_minibatches_partition_the_rollout(length, batch_size):
     numbers = 10.0 * th.arange(4) + th.arange(6)[:, None]
     for number in numbers:
         buffer.write_observation(number[:, None])
-        buffer.add(number[:, None], number % 7 == 0, number, number, th.stack((number, number), dim=1))
+        buffer.add(number[:, None], number % 7 == 0, number, number, th.stack((number, number), dim=1), number[:, None])
     buffer.finish(numbers, th.zeros(4), th.zeros(4, dtype=th.bool))
     buffer.advantages[:] = buffer.returns[:] = numbers
     orders = []
@@ -173,7 +187,7 @@ def test_minibatches_partition_the_rollout(length, batch_size):
             assert (sequences[0] % 10 % length == 0).all()
             assert th.equal(sequences, sequences[0] + th.arange(length)[:, None])
             assert th.equal(batch.resets, sequences % 7 == 0)
-            for part in (batch.actions[:, 0], batch.observations[:, 0], *batch[2:5]):
+            for part in (batch.actions[:, 0], batch.observations[:, 0], batch.latent_noise[:, 0], *batch[2:5]):
                 assert th.equal(part, batch.returns)
         orders.append(th.cat([batch.returns for batch in batches]).tolist())
     assert sorted(orders[0]) == sorted(numbers.flatten().tolist())
@@ -184,7 +198,7 @@ def test_buffer_keeps_the_types_of_what_it_stores():
     observation_space = spaces.Dict(
         image=spaces.Box(0, 255, (3, 4, 4), np.uint8), number=spaces.Discrete(4), flat=spaces.Box(-1, 1)
     )
-    buffer = SequenceRolloutBuffer(2, 1, 2, 0, observation_space, spaces.Discrete(300), th.device("cpu"), 0.9, 0.9)
+    buffer = SequenceRolloutBuffer(2, 1, 2, 0, 0, observation_space, spaces.Discrete(300), th.device("cpu"), 0.9, 0.9)
     assert [buffer.observations[key].dtype for key in ("image", "number", "flat")] == [th.uint8, th.int64, th.float32]
     assert buffer.actions.dtype == th.int64
 

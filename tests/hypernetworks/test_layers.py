@@ -118,7 +118,44 @@ def test_trunk_is_tanh_layers_and_a_constant():
     assert th.equal(factors, th.cat((expected, th.ones(N, 1)), dim=1))
 
 
-@pytest.mark.parametrize("layer_dims", [[], [0], [5, -1]])
+@pytest.mark.parametrize("layer_dims", [[0], [5, -1]])
 def test_impossible_trunks_are_refused(layer_dims):
-    with pytest.raises(ValueError, match="wanted one or more positive widths"):
+    with pytest.raises(ValueError, match="wanted positive widths"):
         Trunk(6, layer_dims, make_initializer("BiasHyperInit"))
+
+
+@pytest.mark.parametrize("kind", ["generated", "film"])
+@pytest.mark.parametrize(("chosen", "kinds"), [([0], "cpp"), ([-1], "ppc"), ([1, 2], "pcc"), ([0, -3], "cpp")])
+def test_any_subset_of_layers_is_conditioned(kind, chosen, kinds):
+    network = BaseNetwork(
+        kind, N_FACTORS, N_INPUTS, [7, 6], 2, nn.Tanh, 1.0, make_initializer("BiasHyperInit"), conditioned_layers=chosen
+    )
+    expected = [LAYERS["plain"] if letter == "p" else LAYERS[kind] for letter in kinds]
+    assert [type(layer) for layer in (*network.hidden_layers, network.output_layer)] == expected
+
+
+def test_multi_head_network_is_a_special_case():
+    """Output layers alone, no trunk, one-hot latents: a shared body with one head for each task."""
+    th.manual_seed(0)
+    n_tasks, initializer = 3, make_initializer("WeightHyperInit")
+    trunk = Trunk(n_tasks, [], initializer)
+    network = BaseNetwork(
+        "generated", trunk.output_dim, N_INPUTS, [7], 2, nn.Tanh, 1.0, initializer, conditioned_layers=[-1]
+    )
+    nn.init.normal_(network.output_layer.bias)
+    x, task = th.randn(N, N_INPUTS), th.arange(N) % n_tasks
+    output, hidden = network(x, trunk(nn.functional.one_hot(task, n_tasks).float()))
+    body = network.hidden_layers[0]
+    th.testing.assert_close(hidden, nn.functional.linear(x, body.weight, body.bias).tanh())
+    weight, bias = network.output_layer.weight.transpose(0, 1), network.output_layer.bias
+    heads = [nn.functional.linear(hidden, weight[k].t(), bias[k] + bias[-1]) for k in range(n_tasks)]
+    th.testing.assert_close(output, th.stack([heads[k][row] for row, k in enumerate(task.tolist())]))
+
+
+def test_normalised_latent_has_unit_variance_however_small_it_is():
+    trunk = Trunk(24, [], make_initializer("HyperFanIn"), normalize_latent=True)
+    for scale in (1e-3, 1.0, 1e3):
+        factors = trunk(scale * th.randn(N, 24, dtype=th.float64) + scale)[:, :-1]
+        th.testing.assert_close(factors.mean(dim=1), th.zeros(N, dtype=th.float64), atol=1e-6, rtol=0)
+        th.testing.assert_close(factors.var(dim=1, correction=0), th.ones(N, dtype=th.float64), atol=5e-2, rtol=0)
+    assert trunk(th.zeros(1, 24)).isfinite().all()

@@ -8,6 +8,16 @@ from sb3_hyper.policies import POLICIES
 from sb3_hyper.policies.sampling import sample_categorical
 
 B = 6
+OPTIONS = [
+    {"conditioned_layers": [-1], "trunk_dims": []},
+    {"conditioned_layers": [0, 2], "conditioning": "film"},
+    {"sharing": "nothing"},
+    {"sharing": "heads", "net_arch": [7, 5]},
+    {"sharing": "nothing", "conditioning": "state_and_latent", "normalize_latent": True},
+    {"generation": "episode"},
+    {"generation": "trial", "latent": "gaussian"},
+    {"generation": "episode", "latent": "gaussian_product", "conditioning": "latent"},
+]
 
 
 def check_acting(policy, sample):
@@ -15,12 +25,12 @@ def check_acting(policy, sample):
     memory, starts = 0.1 * th.randn(B, policy.memory_dim), th.tensor([True, False] * (B // 2))
     with th.no_grad():
         act = policy.make_act()
-        for _ in range(2):
-            actions, values, log_prob, after = act(obs, memory, starts)
+        for noise in (None, th.randn(B, policy.noise_dim)):
+            actions, values, log_prob, after = act(obs, memory, starts, noise)
             assert actions.shape == (B, *policy.action_space.shape)
-            expected_values, expected_log_prob, _ = policy.evaluate_sequences(obs, actions, memory, starts[None])
-            th.testing.assert_close((values, log_prob), (expected_values, expected_log_prob))
-            expected_after = policy.act(obs, memory, starts)[3]
+            expected = policy.evaluate_sequences(obs, actions, memory, starts[None], noise)
+            th.testing.assert_close((values, log_prob), (expected.values, expected.log_prob))
+            expected_after = policy.act(obs, memory, starts, noise=noise)[3]
             th.testing.assert_close(after, expected_after)
             memory = after
 
@@ -32,6 +42,11 @@ def test_every_policy(name, make_policy, sample, scramble):
 
 def test_every_action_space(make_exploring_policy, sample):
     check_acting(make_exploring_policy(POLICIES["SplAggerPolicy"], B), sample)
+
+
+@pytest.mark.parametrize("kwargs", OPTIONS, ids=lambda kwargs: "-".join(map(str, kwargs.values())))
+def test_every_option_of_the_hypernetwork(kwargs, make_policy, sample, scramble):
+    check_acting(scramble(make_policy(POLICIES["RNNHNPolicy"], **kwargs)), sample)
 
 
 def test_every_observation_space(case, make_policy, sample, scramble):

@@ -23,11 +23,11 @@ def layers(policy):
 def start_of(policy, layer):
     """``(n, outputs, inputs)`` and ``(n, outputs)``: weights and biases of what the layer is for several latents."""
     n_factors = policy.agent.trunk.output_dim - 1
-    any_latent = policy.agent.trunk(th.randn(3, policy.agent.to_latent.out_features))
+    any_latent = policy.agent.trunk(th.randn(3, policy.agent.trunk.latent_dim))
     latents = {
         "BiasHyperInit": any_latent,
         "WeightHyperInit": th.cat((th.eye(n_factors), th.ones(n_factors, 1)), dim=1),
-    }[policy.agent_kwargs["initializer"]]
+    }[policy.settings.initializer]
     if policy.agent.conditioning == "hypernetwork":
         return layer.generate(latents)
     if policy.agent.conditioning == "film":
@@ -61,7 +61,7 @@ def test_algorithms_leave_the_initialisation_alone(algorithm, name, make_env):
 
 
 def test_hyper_fan_in_survives_the_construction(make_policy):
-    policy = make_policy(POLICIES["RNNHNPolicy"], size="M", initializer="HyperFanIn")
+    policy = make_policy(POLICIES["RNNHNPolicy"], size="M", initializer="HyperFanIn", normalize_latent=True)
     n_factors = policy.agent.trunk.output_dim - 1
     for layer, gain in layers(policy):
         weights, biases = layer.generate(th.eye(n_factors + 1))
@@ -87,7 +87,9 @@ def test_initialisers_reach_the_layers(name, base_initializer, make_policy, monk
         written.append((weight.mT.clone(), bias.clone(), gain))
 
     monkeypatch.setattr(HYPER_INITIALIZERS[name], "fill", record)
-    policy = make_policy(POLICIES["RNNHNPolicy"], initializer=name, base_initializer=base_initializer)
+    names = {"initializer": name, "base_initializer": base_initializer}
+    needs_normalized_latent = HYPER_INITIALIZERS[name].needs_normalized_latent
+    policy = make_policy(POLICIES["RNNHNPolicy"], **names, normalize_latent=needs_normalized_latent)
     one_hot = th.eye(policy.agent.trunk.output_dim)
     for (layer, gain), (weight, bias, written_gain) in zip(layers(policy), written, strict=True):
         assert written_gain == pytest.approx(gain)

@@ -11,8 +11,10 @@ from sb3_hyper.encoders import ENCODERS, PointwiseEncoder, TransformerEncoder
 from sb3_hyper.hypernetworks import HYPER_INITIALIZERS
 from sb3_hyper.hypernetworks.initializers import BASE_INITIALIZERS
 from sb3_hyper.policies import POLICIES, HyperActorCriticPolicy, RNNHNPolicy, SplAggerPolicy
-from sb3_hyper.policies.agent import LAYER_OF_CONDITIONING, SIZES
-from sb3_hyper.policies.build import base_sizes
+from sb3_hyper.policies.generation import GENERATIONS
+from sb3_hyper.policies.latent import LATENTS
+from sb3_hyper.policies.settings import LAYER_OF_CONDITIONING, SHARINGS
+from sb3_hyper.policies.sizes import SIZES, base_sizes
 
 OTHER = {
     "conditioning": "state_and_latent",
@@ -20,6 +22,8 @@ OTHER = {
     "aggregator": "Sum",
     "split": True,
     "straight_through": False,
+    "latent": "gaussian",
+    "latent_dim": 3,
 }
 REGISTRIES = {
     "size": SIZES,
@@ -28,6 +32,9 @@ REGISTRIES = {
     "conditioning": LAYER_OF_CONDITIONING,
     "initializer": HYPER_INITIALIZERS,
     "base_initializer": BASE_INITIALIZERS,
+    "latent": LATENTS,
+    "sharing": SHARINGS,
+    "generation": GENERATIONS,
 }
 
 
@@ -39,10 +46,11 @@ def widths(network):
 
 
 def test_explicit_arguments_win_over_the_preset(policy_class, make_policy):
-    assert {**make_policy(policy_class).agent_kwargs, **policy_class.preset} == make_policy(policy_class).agent_kwargs
+    settings = make_policy(policy_class).settings.as_kwargs()
+    assert {**settings, **policy_class.preset} == settings
     explicit = {key: OTHER[key] for key in policy_class.preset}
     policy = make_policy(policy_class, **explicit)
-    assert {**policy.agent_kwargs, **explicit} == policy.agent_kwargs
+    assert {**policy.settings.as_kwargs(), **explicit} == policy.settings.as_kwargs()
     assert type(policy) is policy_class
 
 
@@ -67,8 +75,8 @@ def test_preset_of_ones_own(make_policy):
 @pytest.mark.parametrize("argument", REGISTRIES)
 def test_every_name_of_a_registry_builds_a_policy(argument, make_policy):
     for name in REGISTRIES[argument]:
-        policy = make_policy(RNNHNPolicy, **{argument: name})
-        assert policy.agent_kwargs[argument] == name
+        policy = make_policy(RNNHNPolicy, **{argument: name}, normalize_latent=True)
+        assert policy.settings.as_kwargs()[argument] == name
 
 
 @pytest.mark.parametrize("argument", REGISTRIES)
@@ -100,7 +108,15 @@ def test_sizes_of_the_base_networks(make_policy):
         ({"net_arch": {"pi": [8]}}, r"keys \['pi'\], wanted dict\(pi"),
         ({"net_arch": {"pi": [8], "vf": [8], "qf": [8]}}, "net_arch has the keys"),
         ({"latent_dim": 0}, "latent_dim=0: the latent needs at least one number"),
-        ({"trunk_dims": []}, "wanted one or more positive widths"),
+        ({"trunk_dims": [0]}, "trunk_dims=.*wanted a list of positive widths"),
+        ({"latent_dim": 1, "normalize_latent": True}, "needs latent_dim of 2 or more"),
+        ({"initializer": "HyperFanIn"}, "HyperFanIn assumes a latent of unit variance.*Pass normalize_latent=True"),
+        ({"latent": "gaussian_product", "aggregator": "Max"}, "aggregates by a product of Gaussians itself"),
+        ({"sharing": "heads", "net_arch": {"pi": [8], "vf": [9]}}, r"pi=\[8\] and vf=\[9\]. Use one list"),
+        ({"conditioned_layers": []}, "would condition no layer"),
+        ({"conditioned_layers": [3]}, "names the layer 3, but a base network has 3 layers"),
+        ({"conditioned_layers": [-4]}, "wanted numbers from 0 to 2, or from -3 to -1"),
+        ({"conditioned_layers": [0], "conditioning": "latent"}, "with conditioning='latent' it is an input"),
         ({"encoder_dim": 0}, "output_dim=0, wanted at least 1"),
         ({"encoder_dim": 9, "aggregator": "Max"}, "odd width 9"),
         ({"aggregator": "Gaussian", "split": True, "encoder_dim": 6}, "Gaussian reads two halves"),

@@ -70,7 +70,13 @@ def check_policy_round_trip(policy, sample, path):
 
 
 def test_saved_and_loaded_policy_is_the_same(policy_class, make_policy, sample, scramble, tmp_path):
-    kwargs = {"latent_dim": 7, "trunk_dims": [9], "net_arch": {"pi": [5], "vf": [6, 4]}, "initializer": "HyperFanIn"}
+    kwargs = {
+        "latent_dim": 7,
+        "trunk_dims": [9],
+        "net_arch": {"pi": [5], "vf": [6, 4]},
+        "initializer": "HyperFanIn",
+        "normalize_latent": True,
+    }
     check_policy_round_trip(scramble(make_policy(policy_class, **kwargs)), sample, tmp_path / "policy")
 
 
@@ -88,7 +94,14 @@ def check_model_round_trip(model, sample, path):
 
 
 def test_saved_and_loaded_model_predicts_the_same(policy_class, make_env, sample, scramble, tmp_path):
-    kwargs = {"size": "XS", "encoder_dim": 8, "latent_dim": 7, "trunk_dims": [9], "initializer": "HyperFanIn"}
+    kwargs = {
+        "size": "XS",
+        "encoder_dim": 8,
+        "latent_dim": 7,
+        "trunk_dims": [9],
+        "initializer": "HyperFanIn",
+        "normalize_latent": True,
+    }
     model = HyperPPO(policy_class, make_env(), n_steps=8, batch_size=8, policy_kwargs=kwargs)
     scramble(model.policy)
     check_model_round_trip(model, sample, tmp_path / "model")

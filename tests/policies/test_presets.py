@@ -19,9 +19,9 @@ class SmallSplAgger(SplAggerPolicy):
 
 def test_a_preset_adds_to_its_parents():
     policy = SmallSplAgger(*SPACES)
-    assert policy.agent_kwargs["aggregator"] == "Max"
-    assert policy.agent_kwargs["latent_dim"] == 3
-    assert SmallSplAgger(*SPACES, aggregator="Mean", latent_dim=4).agent_kwargs["latent_dim"] == 4
+    assert policy.settings.as_kwargs()["aggregator"] == "Max"
+    assert policy.settings.as_kwargs()["latent_dim"] == 3
+    assert SmallSplAgger(*SPACES, aggregator="Mean", latent_dim=4).settings.as_kwargs()["latent_dim"] == 4
 
 
 def test_a_parents_constructor_runs():
@@ -32,7 +32,7 @@ def test_a_parents_constructor_runs():
     class Child(Parent):
         preset: ClassVar = {"latent_dim": 5}
 
-    settings = Child(*SPACES).agent_kwargs
+    settings = Child(*SPACES).settings.as_kwargs()
     assert (settings["encoder_dim"], settings["latent_dim"], settings["aggregator"]) == (6, 5, "Max")
 
 

@@ -66,7 +66,7 @@ def test_every_policy_trains_saves_and_loads(name, tmp_path):
     obs = model.env.reset()
     for loaded in (RecurrentPPO.load(tmp_path / "model").policy, POLICIES[name].load(tmp_path / "policy")):
         constructor, expected = loaded._get_constructor_parameters(), model.policy._get_constructor_parameters()
-        assert {key: constructor[key] for key in model.policy.agent_kwargs} == model.policy.agent_kwargs
+        assert {key: constructor[key] for key in model.policy.settings.as_kwargs()} == model.policy.settings.as_kwargs()
         assert constructor.keys() == expected.keys()
         actions = [policy.predict(obs, deterministic=True)[0] for policy in (loaded, model.policy)]
         np.testing.assert_array_equal(*actions)

@@ -1,0 +1,92 @@
+"""What shapes an agent: the keyword arguments of a policy, gathered and checked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from sb3_hyper.aggregators import Aggregator
+from sb3_hyper.encoders import SequenceEncoder
+from sb3_hyper.errors import unknown_name
+from sb3_hyper.hypernetworks import LayerKind
+from sb3_hyper.policies.generation import GENERATIONS, Generation
+from sb3_hyper.policies.latent import LatentKind
+from sb3_hyper.policies.sizes import BaseSizes, base_sizes, widths
+
+Conditioning = Literal["hypernetwork", "film", "latent", "state_and_latent"]
+
+LAYER_OF_CONDITIONING: dict[Conditioning, LayerKind] = {
+    "hypernetwork": "generated",
+    "film": "film",
+    "latent": "plain",
+    "state_and_latent": "plain",
+}
+"""How the latent reaches the base networks: through their weights, their activations' scales, or their input."""
+
+Sharing = Literal["nothing", "trunk", "heads"]
+
+SHARINGS: tuple[Sharing, ...] = ("nothing", "trunk", "heads")
+"""What actor and critic have in common behind the latent: nothing, the trunk, or trunk and hidden layers."""
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """
+    The keyword arguments of :class:`~sb3_hyper.policies.HyperActorCriticPolicy` that shape its agent; described there.
+
+    :raises ValueError: when a name is unknown, a width is not positive, or two settings exclude each other
+    """
+
+    size: str
+    net_arch: Sequence[int] | Mapping[str, Sequence[int]] | None
+    state_dim: int | None
+    encoder: str | type[SequenceEncoder]
+    encoder_kwargs: Mapping[str, Any]
+    encoder_dim: int
+    aggregator: str | type[Aggregator] | None
+    split: bool
+    straight_through: bool
+    latent: LatentKind
+    latent_dim: int
+    normalize_latent: bool
+    trunk_dims: Sequence[int]
+    conditioning: Conditioning
+    conditioned_layers: Sequence[int] | None
+    sharing: Sharing
+    generation: Generation
+    initializer: str
+    base_initializer: str
+    state_embedding_dim: int
+    action_embedding_dim: int
+    reward_embedding_dim: int
+    normalize_states: bool
+
+    def __post_init__(self) -> None:
+        for kind, name, choices in (
+            ("conditioning", self.conditioning, LAYER_OF_CONDITIONING),
+            ("sharing", self.sharing, SHARINGS),
+            ("generation", self.generation, GENERATIONS),
+        ):
+            if name not in choices:
+                raise unknown_name(kind, name, choices)
+        widths("trunk_dims", self.trunk_dims)
+        is_input = LAYER_OF_CONDITIONING[self.conditioning] == "plain"
+        if is_input and self.conditioned_layers is not None:
+            raise ValueError(
+                f"conditioned_layers={list(self.conditioned_layers)} chooses layers that the latent conditions, but "
+                f"with conditioning={self.conditioning!r} it is an input. Use conditioning='hypernetwork' or 'film' or "
+                "conditioned_layers=None."
+            )
+        if self.sharing == "heads" and self.base_sizes.pi != self.base_sizes.vf:
+            raise ValueError(
+                f"sharing='heads' gives actor and critic the same hidden layers, but net_arch gives them "
+                f"pi={list(self.base_sizes.pi)} and vf={list(self.base_sizes.vf)}. Use one list, or sharing='trunk'."
+            )
+
+    def as_kwargs(self) -> dict[str, Any]:
+        """The keyword arguments again."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def base_sizes(self) -> BaseSizes:
+        """Sizes of the base networks; those that see the latent alone need no embedding of the state."""
+        return base_sizes(self.size, self.net_arch, 0 if self.conditioning == "latent" else self.state_dim)
