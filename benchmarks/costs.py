@@ -8,7 +8,7 @@ What every policy costs: parameters, memory, time to act and frames per second o
 - act: time of one step of all environments, as HyperPPO collects it, without the environments themselves
 - frames/s: HyperPPO collecting a rollout and updating, 2 epochs of 4 minibatches, with the zoo's settings of TMazeLS-v0
 
-Policies take turns within a size, which all of them begin with a tenth of a rollout that does not count. One core takes
+Policies take turns within a size; each begins with a tenth of a rollout, which does not count. One core takes
 about a quarter of an hour for all of it; a table is printed when its size is complete.
 """
 
@@ -85,7 +85,7 @@ def timed_acting(model: HyperPPO, options: argparse.Namespace) -> Callable[[], f
             synchronize(options.device)
             start = time.perf_counter()
             for _ in range(n_steps):
-                actions, _, _, memory = act(obs, memory, starts)
+                actions, _, _, memory = act(obs, memory, starts, model.policy.sample_noise(options.envs))
                 # Environments wait for their actions, and so for a GPU.
                 actions.cpu()
                 starts = goes_on

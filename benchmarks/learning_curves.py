@@ -40,7 +40,7 @@ def runs_by_label(folder: Path, env: str) -> dict[str, list[Path]]:
         # RL-Zoo writes an OrderedDict.
         settings = dict(yaml.load(config.read_text(), Loader=yaml.UnsafeLoader))
         name, kwargs = settings["policy"].removesuffix("Policy"), settings.get("policy_kwargs", {})
-        variant = ", ".join(map(str, kwargs.values())) if isinstance(kwargs, dict) else kwargs
+        variant = ", ".join(f"{k}={v}" for k, v in kwargs.items()) if isinstance(kwargs, dict) else kwargs
         groups[PAPER_NAMES.get(name, name)][variant].append(config.parents[1])
     if not groups:
         raise SystemExit(

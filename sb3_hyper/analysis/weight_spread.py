@@ -99,6 +99,11 @@ def weight_spread(
     policy = model.policy
     if not isinstance(policy, HyperActorCriticPolicy):
         raise ValueError(f"Got the policy {type(policy).__name__}, wanted a HyperActorCriticPolicy.")
+    if policy.agent.critic_trunk is not None and tuple(networks) != ("actor",):
+        raise ValueError(
+            "With sharing='nothing' actor and critic have factors of their own, and those of the actor are recorded: "
+            "analyse networks=('actor',) alone."
+        )
     gram, n_parameters = gram_matrix([getattr(policy.agent, network) for network in networks])
     if not n_parameters:
         raise ValueError(
@@ -155,11 +160,12 @@ def gram_matrix(networks: Sequence[BaseNetwork]) -> tuple[th.Tensor, int]:
     :return: ``(K + 1, K + 1)`` float64 on the CPU, and P; zeros and 0 where no layer is generated
     """
     gram, n_parameters = th.zeros(1, 1, dtype=th.float64), 0
-    for network in networks:
-        for layer in [*network.hidden_layers, network.output_layer]:
-            for head in heads_of(layer):
-                gram = gram + (head.double() @ head.double().t()).cpu()
-                n_parameters += head.shape[1]
+    # Layers that actor and critic share count once.
+    layers = dict.fromkeys(layer for network in networks for layer in [*network.hidden_layers, network.output_layer])
+    for layer in layers:
+        for head in heads_of(layer):
+            gram = gram + (head.double() @ head.double().t()).cpu()
+            n_parameters += head.shape[1]
     return gram, n_parameters
 
 

@@ -149,5 +149,5 @@ def time_limit_values(
     check_finite("terminal observation", obs, limited)
     goes_on = th.zeros(1, len(limited), dtype=th.bool, device=memory.device)
     with th.no_grad():
-        values = policy.evaluate_values(obs, memory[index], goes_on)
+        values = policy.evaluate_values(obs, memory[index], goes_on, policy.sample_noise(len(limited)))
     return th.zeros(len(memory), device=memory.device).index_copy(0, index, values)

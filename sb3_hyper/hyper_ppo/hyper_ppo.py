@@ -25,7 +25,7 @@ from sb3_hyper.hyper_ppo.collection import (
     time_limit_values,
 )
 from sb3_hyper.hyper_ppo.rollout_buffer import SequenceMinibatch, SequenceRolloutBuffer
-from sb3_hyper.hyper_ppo.settings import check_counts, check_value_loss, sequence_length, wanted_length
+from sb3_hyper.hyper_ppo.settings import check_counts, check_value_loss, check_weight, sequence_length, wanted_length
 from sb3_hyper.hyper_ppo.update_log import update_log
 from sb3_hyper.normalization import DiscountedReturnScale
 from sb3_hyper.policies import POLICIES, ActingStep, HyperActorCriticPolicy
@@ -59,7 +59,6 @@ class HyperPPO(RecurrentPPO):
     :param normalize_advantage: whether advantages are normalised in each minibatch
     :param ent_coef: weight of the entropy
     :param vf_coef: weight of the value loss
-    :param latent_kl_coef: weight of the KL divergence of a Gaussian latent (PEARL) from N(0, 1)
     :param max_grad_norm: largest norm of the gradient
     :param use_sde: whether to use state-dependent exploration (continuous actions)
     :param sde_sample_freq: sample a new exploration matrix every so many steps; -1: at a rollout's start
@@ -69,6 +68,7 @@ class HyperPPO(RecurrentPPO):
         the encoder always sees what the environment says
     :param bptt_length: length of the sequences that gradients flow through; None: ``n_steps``, or ``batch_size`` where
         that is smaller
+    :param latent_kl_coef: weight of the KL divergence of a Gaussian latent (PEARL) from N(0, 1)
     :param stats_window_size: number of trials that the logged means are taken over
     :param tensorboard_log: folder of the TensorBoard logs; None: no logs
     :param policy_kwargs: keyword arguments of the policy
@@ -104,9 +104,9 @@ class HyperPPO(RecurrentPPO):
         sde_sample_freq: int = -1,
         target_kl: float | None = None,
         value_loss: losses.ValueLoss = "huber",
-        latent_kl_coef: float = 1e-6,
         normalize_reward: bool = False,
         bptt_length: int | None = None,
+        latent_kl_coef: float = 1e-6,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -116,6 +116,7 @@ class HyperPPO(RecurrentPPO):
         _init_setup_model: bool = True,
     ) -> None:
         check_value_loss(value_loss)
+        check_weight(latent_kl_coef=latent_kl_coef)
         check_counts(n_steps=n_steps, n_epochs=n_epochs, batch_size=1 if batch_size is None else batch_size)
         self.value_loss: losses.ValueLoss = value_loss
         self.latent_kl_coef = latent_kl_coef
@@ -228,7 +229,7 @@ class HyperPPO(RecurrentPPO):
             obs_tensor = rollout_buffer.write_observation(self._last_obs)  # type: ignore[arg-type]
             episode_starts = as_tensor(self._last_episode_starts, self.device, th.bool)
             memory = self._last_memory
-            noise = th.randn(env.num_envs, self.policy.noise_dim, device=self.device)
+            noise = self.policy.sample_noise(env.num_envs)
             actions, values, log_probs, next_memory = self._act(act, obs_tensor, memory, episode_starts, noise)
             clipped_actions = as_env_actions(actions, self.policy, self._last_obs)
             new_obs, rewards, dones, infos = env.step(clipped_actions)
@@ -279,7 +280,8 @@ class HyperPPO(RecurrentPPO):
         with th.no_grad():
             last_obs = as_tensor(self._last_obs, self.device)
             check_finite("observation", last_obs)
-            last_values = self.policy.evaluate_values(last_obs, self._last_memory, ended[None])
+            noise = self.policy.sample_noise(self.n_envs)
+            last_values = self.policy.evaluate_values(last_obs, self._last_memory, ended[None], noise)
         buffer.finish(targets, last_values, ended)
         check_not_diverged(buffer.values)
 
@@ -334,11 +336,9 @@ class HyperPPO(RecurrentPPO):
         self, history: list[losses.Losses], n_last_epoch: int, clip_range: float, clip_range_vf: float | None
     ) -> None:
         buffer = self.rollout_buffer
-        logged = update_log(history, n_last_epoch, self._loss_weights())
-        if not self.policy.noise_dim:
-            del logged["train/latent_kl"]
-        for key, value in logged.items():
-            self.logger.record(key, value)
+        for key, value in update_log(history, n_last_epoch, self._loss_weights()).items():
+            if key != "train/latent_kl" or self.policy.noise_dim:
+                self.logger.record(key, value)
         explained = explained_variance(buffer.values.flatten().cpu().numpy(), buffer.returns.flatten().cpu().numpy())
         self.logger.record("train/explained_variance", explained)
         if hasattr(self.policy, "log_std"):

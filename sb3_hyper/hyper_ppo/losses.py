@@ -32,12 +32,9 @@ class Losses(NamedTuple):
 
     def total(self, weights: "LossWeights") -> th.Tensor:
         """The objective: policy + ent_coef entropy + vf_coef value + latent_kl_coef latent_kl."""
-        return (
-            self.policy
-            + weights.ent_coef * self.entropy
-            + weights.vf_coef * self.value
-            + weights.latent_kl_coef * self.latent_kl
-        )
+        total = self.policy + weights.ent_coef * self.entropy + weights.vf_coef * self.value
+        # Switched off it shall be off, even where the divergence has grown to infinity.
+        return total + weights.latent_kl_coef * self.latent_kl if weights.latent_kl_coef else total
 
 
 class LossWeights(NamedTuple):

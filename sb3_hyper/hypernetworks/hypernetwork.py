@@ -37,8 +37,11 @@ class Trunk(nn.Module):
         super().__init__()
         if any(width < 1 for width in layer_dims):
             raise ValueError(f"A trunk got layer_dims={list(layer_dims)}, wanted positive widths, for example [25].")
-        if normalize_latent and latent_dim < 2:
-            raise ValueError("normalize_latent=True needs latent_dim of 2 or more: one number alone has no variance.")
+        if normalize_latent and latent_dim < 3:
+            raise ValueError(
+                f"normalize_latent=True with latent_dim={latent_dim}: two numbers of mean 0 and variance 1 are +1 and "
+                "-1, which nothing can be learned from. Use 3 or more."
+            )
         if initializer.needs_normalized_latent and not normalize_latent:
             raise ValueError(
                 f"{type(initializer).__name__} assumes a latent of unit variance, and an encoder's has any: what it "

@@ -3,7 +3,6 @@ The agent's network: features, encoder, latent, hypernetwork and base networks, 
 SB3's orders.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch as th
@@ -36,13 +35,13 @@ class Encoded(NamedTuple):
     :param actor: the actor's input
     :param critic: the critic's
     :param memory: ``(B, memory_dim)`` after the last step
-    :param latent_kl: ``(N,)`` divergence of the latent's distribution from its prior; None where it has none
+    :param encodings: ``(N, encoder.output_dim)`` what the latents were made of
     """
 
     actor: BaseInput
     critic: BaseInput
     memory: th.Tensor
-    latent_kl: th.Tensor | None
+    encodings: th.Tensor
 
 
 class AgentOutput(NamedTuple):
@@ -78,7 +77,8 @@ class Agent(nn.Module):
     :param features: routes observations
     :param encoder: sequence encoder of the transitions
     :param to_latent: from encodings to latents
-    :param trunks: layers between latent and heads; one for actor and critic together, or one for each
+    :param trunk: layers between latent and heads
+    :param critic_trunk: those of the critic; None: it shares the actor's
     :param conditioning: how the latent reaches the base networks
     :param generation: when the latent that conditions them is renewed
     :param actor: the actor
@@ -90,7 +90,8 @@ class Agent(nn.Module):
         features: Features,
         encoder: SequenceEncoder,
         to_latent: LinearLatent | GaussianLatent,
-        trunks: Sequence[Trunk],
+        trunk: Trunk,
+        critic_trunk: Trunk | None,
         conditioning: Conditioning,
         generation: Generation,
         actor: BaseNetwork,
@@ -102,12 +103,12 @@ class Agent(nn.Module):
         self.features = features
         self.encoder = encoder
         self.to_latent = to_latent
-        self.trunk, *others = trunks
-        self.critic_trunk = others[0] if others else None
+        self.trunk = trunk
+        self.critic_trunk = critic_trunk
         self.actor = actor
         self.critic = critic
-        # A latent that is held is part of the memory, behind the encoder's.
-        self.held_dim = 0 if generation == "step" else trunks[0].latent_dim
+        # A latent that is held is part of the memory, behind the encoder's, with an entry that says so.
+        self.held_dim = 0 if generation == "step" else trunk.latent_dim + 1
         self.memory_dim = encoder.state_dim + self.held_dim
 
     def encode(self, obs: Observation, memory: th.Tensor, resets: th.Tensor, noise: th.Tensor | None = None) -> Encoded:
@@ -128,7 +129,7 @@ class Agent(nn.Module):
             renew = renewals(self.generation, obs, resets)
             kept, held = hold(latents.unflatten(0, resets.shape), held, renew)
             latents, memory = kept.flatten(0, 1), th.cat((memory, held), dim=-1)
-        return Encoded(*self._base_inputs(state, latents), memory, self.to_latent.kl_to_prior(encodings))
+        return Encoded(*self._base_inputs(state, latents), memory, encodings)
 
     def _base_inputs(self, state: th.Tensor, latents: th.Tensor) -> tuple[BaseInput, BaseInput]:
         actor = self._base_input(state, self.trunk(latents))
@@ -156,9 +157,8 @@ class Agent(nn.Module):
             encoding, memory = encode(transition, memory)
             latents = self.to_latent(encoding, noise)
             if self.held_dim:
-                renew = renewals(self.generation, obs, episode_starts[None])[0]
-                latents = th.where(renew[:, None], latents, held)
-                memory = th.cat((memory, latents), dim=-1)
+                kept, held = hold(latents[None], held, renewals(self.generation, obs, episode_starts[None]))
+                latents, memory = kept[0], th.cat((memory, held), dim=-1)
             actor, critic = self._base_inputs(state, latents)
             return AgentOutput(*act(*actor), value(*critic)[0].squeeze(-1), memory)
 

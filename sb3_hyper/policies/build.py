@@ -55,15 +55,15 @@ def build_agent(
     encoder = _build_encoder(features.transition.output_dim, settings)
     encoder, to_latent = make_latent(settings.latent, encoder, settings.aggregator, settings.latent_dim)
     initializer = make_initializer(settings.initializer, settings.base_initializer)
-    trunks = [
-        Trunk(settings.latent_dim, settings.trunk_dims, initializer, settings.normalize_latent)
-        for _ in range(2 if settings.sharing == "nothing" else 1)
-    ]
-    n_inputs = {"latent": trunks[0].output_dim - 1, "state_and_latent": features.state_dim + trunks[0].output_dim - 1}
+    make_trunk = partial(
+        Trunk, settings.latent_dim, settings.trunk_dims, initializer, normalize_latent=settings.normalize_latent
+    )
+    trunk, critic_trunk = make_trunk(), make_trunk() if settings.sharing == "nothing" else None
+    n_inputs = {"latent": trunk.output_dim - 1, "state_and_latent": features.state_dim + trunk.output_dim - 1}
     make_network = partial(
         BaseNetwork,
         LAYER_OF_CONDITIONING[settings.conditioning],
-        trunks[0].output_dim,
+        trunk.output_dim,
         n_inputs.get(settings.conditioning, features.state_dim),
         activation_fn=activation_fn,
         initializer=initializer,
@@ -74,9 +74,11 @@ def build_agent(
     sizes = settings.base_sizes
     actor = make_network(sizes.pi, actor_output_dim(action_space), output_gain=actor_gain)
     critic = make_network(sizes.vf, 1, output_gain=1.0)
-    if settings.sharing == "heads":
+    if settings.sharing == "hidden_layers":
         critic.hidden_layers = actor.hidden_layers
-    return Agent(features, encoder, to_latent, trunks, settings.conditioning, settings.generation, actor, critic)
+    return Agent(
+        features, encoder, to_latent, trunk, critic_trunk, settings.conditioning, settings.generation, actor, critic
+    )
 
 
 def _build_encoder(input_dim: int, settings: AgentSettings) -> SequenceEncoder:

@@ -1,6 +1,6 @@
 """The latent: what an encoding says of the task, as one vector or as a Gaussian that is sampled."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch as th
 from torch import nn
@@ -12,7 +12,7 @@ from sb3_hyper.errors import unknown_name
 
 LatentKind = Literal["linear", "gaussian", "gaussian_product"]
 
-LATENTS: tuple[LatentKind, ...] = ("linear", "gaussian", "gaussian_product")
+LATENTS: tuple[LatentKind, ...] = get_args(LatentKind)
 
 
 class LinearLatent(nn.Linear):

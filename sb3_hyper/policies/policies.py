@@ -72,10 +72,10 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
     :param conditioning: "hypernetwork", "film", "latent" (base networks see the latent only) or "state_and_latent"
     :param conditioned_layers: the base networks' layers that the latent conditions, counted from 0 at the input (-1:
         the output layer); None: all
-    :param sharing: what actor and critic have in common behind the latent: "nothing", the "trunk", or trunk and
-        "heads" of the hidden layers
+    :param sharing: what actor and critic have in common behind the latent: "nothing", the "trunk", or the trunk and
+        all "hidden_layers"
     :param generation: when the latent that conditions the base networks is renewed: at every "step", or at the first
-        step of an "episode" or of a "trial" alone
+        step of an "episode" or of a "trial" alone, when little or nothing is known of the task
     :param initializer: initialisation of conditioned layers, for example "BiasHyperInit"
     :param base_initializer: what the base layers would start with, "orthogonal", "normc" or "kaiming"
     :param state_embedding_dim: width of the encoder's embedding of a state
@@ -303,11 +303,18 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
         encoded = self.agent.encode(obs, memory, resets, noise)
         distribution = self._distribution(encoded.actor)
         log_prob, entropy = distribution.log_prob(actions), distribution.entropy()
-        return Evaluation(self._values(encoded.critic), log_prob, entropy, encoded.latent_kl)
+        latent_kl = self.agent.to_latent.kl_to_prior(encoded.encodings)
+        return Evaluation(self._values(encoded.critic), log_prob, entropy, latent_kl)
 
-    def evaluate_values(self, obs: Observation, memory: th.Tensor, resets: th.Tensor) -> th.Tensor:
+    def evaluate_values(
+        self, obs: Observation, memory: th.Tensor, resets: th.Tensor, noise: th.Tensor | None = None
+    ) -> th.Tensor:
         """The critic along sequences; arguments as in :meth:`evaluate_sequences`. ``(T * B,)``."""
-        return self._values(self.agent.encode(obs, memory, resets).critic)
+        return self._values(self.agent.encode(obs, memory, resets, noise).critic)
+
+    def sample_noise(self, n_envs: int) -> th.Tensor:
+        """What a Gaussian latent is sampled with at one step: ``(n_envs, noise_dim)`` standard normal numbers."""
+        return th.randn(n_envs, self.noise_dim, device=self.device)
 
     @property
     def noise_dim(self) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sb3_hyper.aggregators import Aggregator
 from sb3_hyper.encoders import SequenceEncoder
@@ -22,9 +22,9 @@ LAYER_OF_CONDITIONING: dict[Conditioning, LayerKind] = {
 }
 """How the latent reaches the base networks: through their weights, their activations' scales, or their input."""
 
-Sharing = Literal["nothing", "trunk", "heads"]
+Sharing = Literal["nothing", "trunk", "hidden_layers"]
 
-SHARINGS: tuple[Sharing, ...] = ("nothing", "trunk", "heads")
+SHARINGS: tuple[Sharing, ...] = get_args(Sharing)
 """What actor and critic have in common behind the latent: nothing, the trunk, or trunk and hidden layers."""
 
 
@@ -33,7 +33,8 @@ class AgentSettings:
     """
     The keyword arguments of :class:`~sb3_hyper.policies.HyperActorCriticPolicy` that shape its agent; described there.
 
-    :raises ValueError: when a name is unknown, a width is not positive, or two settings exclude each other
+    :raises ValueError: when one of the names or widths that nobody else checks is wrong, or two settings exclude each
+        other
     """
 
     size: str
@@ -68,7 +69,20 @@ class AgentSettings:
         ):
             if name not in choices:
                 raise unknown_name(kind, name, choices)
-        widths("trunk_dims", self.trunk_dims)
+        for width in ("encoder_dim", "state_embedding_dim", "action_embedding_dim", "reward_embedding_dim"):
+            if getattr(self, width) < 1:
+                raise ValueError(f"{width}={getattr(self, width)}: wanted a width of at least 1.")
+        if self.state_dim is not None and self.state_dim < 0:
+            raise ValueError(f"state_dim={self.state_dim}: wanted a width, or 0 for the state itself.")
+        # Tuples, whatever sequence came in: two policies with the same settings have equal ones.
+        object.__setattr__(self, "trunk_dims", widths("trunk_dims", self.trunk_dims))
+        if self.conditioned_layers is not None:
+            object.__setattr__(self, "conditioned_layers", _layer_indices(self.conditioned_layers))
+        if self.straight_through and self.aggregator is None:
+            raise ValueError(
+                "straight_through=True replaces an aggregator's gradient, but there is no aggregator. Name one, for "
+                "example aggregator='Max', or use straight_through=False."
+            )
         is_input = LAYER_OF_CONDITIONING[self.conditioning] == "plain"
         if is_input and self.conditioned_layers is not None:
             raise ValueError(
@@ -76,9 +90,9 @@ class AgentSettings:
                 f"with conditioning={self.conditioning!r} it is an input. Use conditioning='hypernetwork' or 'film' or "
                 "conditioned_layers=None."
             )
-        if self.sharing == "heads" and self.base_sizes.pi != self.base_sizes.vf:
+        if self.sharing == "hidden_layers" and self.base_sizes.pi != self.base_sizes.vf:
             raise ValueError(
-                f"sharing='heads' gives actor and critic the same hidden layers, but net_arch gives them "
+                f"sharing='hidden_layers' gives actor and critic the same hidden layers, but net_arch gives them "
                 f"pi={list(self.base_sizes.pi)} and vf={list(self.base_sizes.vf)}. Use one list, or sharing='trunk'."
             )
 
@@ -90,3 +104,9 @@ class AgentSettings:
     def base_sizes(self) -> BaseSizes:
         """Sizes of the base networks; those that see the latent alone need no embedding of the state."""
         return base_sizes(self.size, self.net_arch, 0 if self.conditioning == "latent" else self.state_dim)
+
+
+def _layer_indices(layers: object) -> tuple[int, ...]:
+    if not isinstance(layers, Sequence) or not all(type(index) is int for index in layers):
+        raise ValueError(f"conditioned_layers={layers!r}: wanted a list of layers' numbers, for example [-1], or None.")
+    return tuple(layers)

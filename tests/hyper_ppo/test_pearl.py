@@ -23,9 +23,38 @@ def test_mean_latents_give_other_values_than_sampled_ones(make_model, collect):
     assert not th.allclose(means, batch.old_values, atol=1e-2)
 
 
-@pytest.mark.parametrize("coefficient", [0.0, 1e-6, 0.5])
+def test_updates_see_the_noise_of_their_rollout(make_model, collect):
+    """Before the first step of an optimizer every probability ratio is 1."""
+    model = make_model("PEARLPolicy", n_epochs=1, batch_size=36)
+    collect(model)
+    model.train()
+    assert model.logger.name_to_value["train/approx_kl"] == pytest.approx(0.0, abs=1e-6)
+    assert model.logger.name_to_value["train/clip_fraction"] == 0
+
+
+def test_values_after_the_rollout_are_sampled_too(make_model, monkeypatch):
+    model = make_model("PEARLPolicy")
+    noises = []
+    evaluate_values = model.policy.evaluate_values
+
+    def record(obs, memory, resets, noise=None):
+        noises.append(noise)
+        return evaluate_values(obs, memory, resets, noise)
+
+    monkeypatch.setattr(model.policy, "evaluate_values", record)
+    model.learn(36)
+    assert all(noise is not None and noise.abs().sum() > 0 for noise in noises) and len(noises) > 1
+
+
+@pytest.mark.parametrize("coefficient", [-1, float("nan"), float("inf"), "a", None])
+def test_impossible_weights_are_refused(make_model, coefficient):
+    with pytest.raises(ValueError, match="latent_kl_coef=.* wanted a weight of a loss"):
+        make_model("PEARLPolicy", latent_kl_coef=coefficient)
+
+
+@pytest.mark.parametrize("coefficient", [0.0, 1e-2, 0.5])
 def test_divergence_from_the_prior_is_a_loss(make_model, collect, coefficient):
-    """By hand: one step of the optimizer on the sum of all losses."""
+    """Divergence and total loss as they are logged, against the policy's own evaluation."""
     model = make_model("PEARLPolicy", latent_kl_coef=coefficient, batch_size=36)
     (batch,) = collect(model).get(36)
     evaluation = model.policy.evaluate_sequences(

@@ -42,6 +42,16 @@ CASES = {
     "trial-with-task": (trial_space(FLAT, ACTIONS["discrete"], task_space=FLAT), ACTIONS["discrete"]),
 }
 TRIAL = CASES["trial-discrete"]
+OPTIONS = [
+    {"conditioned_layers": [-1], "trunk_dims": []},
+    {"conditioned_layers": [0, 2], "conditioning": "film"},
+    {"sharing": "nothing"},
+    {"sharing": "hidden_layers", "net_arch": [7, 5]},
+    {"sharing": "nothing", "conditioning": "state_and_latent", "normalize_latent": True},
+    {"generation": "episode"},
+    {"generation": "trial", "latent": "gaussian"},
+    {"generation": "episode", "latent": "gaussian_product", "conditioning": "latent"},
+]
 
 
 class SampledEnv(gym.Env):
@@ -84,6 +94,12 @@ def action_case(request):
 def policy_class(request):
     """Every policy."""
     return POLICIES[request.param]
+
+
+@pytest.fixture(params=OPTIONS, ids=lambda option: "-".join(map(str, option.values())))
+def option(request):
+    """Policy keywords that change the hypernetwork."""
+    return request.param
 
 
 @pytest.fixture

@@ -8,16 +8,6 @@ from sb3_hyper.policies import POLICIES
 from sb3_hyper.policies.sampling import sample_categorical
 
 B = 6
-OPTIONS = [
-    {"conditioned_layers": [-1], "trunk_dims": []},
-    {"conditioned_layers": [0, 2], "conditioning": "film"},
-    {"sharing": "nothing"},
-    {"sharing": "heads", "net_arch": [7, 5]},
-    {"sharing": "nothing", "conditioning": "state_and_latent", "normalize_latent": True},
-    {"generation": "episode"},
-    {"generation": "trial", "latent": "gaussian"},
-    {"generation": "episode", "latent": "gaussian_product", "conditioning": "latent"},
-]
 
 
 def check_acting(policy, sample):
@@ -44,9 +34,8 @@ def test_every_action_space(make_exploring_policy, sample):
     check_acting(make_exploring_policy(POLICIES["SplAggerPolicy"], B), sample)
 
 
-@pytest.mark.parametrize("kwargs", OPTIONS, ids=lambda kwargs: "-".join(map(str, kwargs.values())))
-def test_every_option_of_the_hypernetwork(kwargs, make_policy, sample, scramble):
-    check_acting(scramble(make_policy(POLICIES["RNNHNPolicy"], **kwargs)), sample)
+def test_every_option_of_the_hypernetwork(option, make_policy, sample, scramble):
+    check_acting(scramble(make_policy(POLICIES["RNNHNPolicy"], **option)), sample)
 
 
 def test_every_observation_space(case, make_policy, sample, scramble):

@@ -9,7 +9,7 @@ from torch.distributions import Normal, kl_divergence
 
 from sb3_hyper.encoders import PointwiseEncoder
 from sb3_hyper.policies import POLICIES
-from sb3_hyper.policies.generation import hold
+from sb3_hyper.policies.generation import hold, renewals
 from sb3_hyper.policies.latent import make_latent
 
 T, B, LATENT = 6, 4, 3
@@ -70,14 +70,17 @@ def test_linear_latent_has_no_noise_and_no_divergence():
 def test_hold_is_its_loop(n_steps, n_envs, density, seed):
     generator = th.Generator().manual_seed(seed)
     latents = th.randn(n_steps, n_envs, 2, generator=generator, dtype=th.float64, requires_grad=True)
-    held = th.randn(n_envs, 2, generator=generator, dtype=th.float64, requires_grad=True)
+    held = th.randn(n_envs, 3, generator=generator, dtype=th.float64)
+    held[:, 2] = th.arange(n_envs) % 2
+    held.requires_grad_()
     renew = th.rand(n_steps, n_envs, generator=generator) < density
-    now, expected = held, []
+    now, is_empty, expected = held[:, :2], held[:, 2:] == 0, []
     for latent, is_new in zip(latents, renew, strict=True):
-        now = th.where(is_new[:, None], latent, now)
+        now = th.where(is_new[:, None] | is_empty, latent, now)
+        is_empty = th.zeros_like(is_empty)
         expected.append(now)
     kept, last = hold(latents, held, renew)
-    assert th.equal(kept, th.stack(expected)) and th.equal(last, now)
+    assert th.equal(kept, th.stack(expected)) and th.equal(last[:, :2], now) and (last[:, 2] == 1).all()
     weight = th.randn(n_steps, n_envs, 2, generator=generator, dtype=th.float64)
     gradients = [
         th.autograd.grad((weight * result).sum(), (latents, held), allow_unused=True)
@@ -98,11 +101,41 @@ def test_factors_change_where_they_are_renewed(generation, n_factors, make_polic
     assert len(th.unique(encoded.actor.factors.detach(), dim=0)) == n_factors
     changes = (encoded.actor.factors[1:] != encoded.actor.factors[:-1]).any(dim=1).nonzero().flatten() + 1
     assert changes.tolist() == {"step": [1, 2, 3, 4, 5, 6], "episode": [2, 5], "trial": []}[generation]
-    assert policy.memory_dim == policy.agent.encoder.state_dim + (0 if generation == "step" else 24)
+    assert policy.memory_dim == policy.agent.encoder.state_dim + (0 if generation == "step" else 25)
+
+
+@pytest.mark.parametrize("generation", ["step", "episode", "trial"])
+def test_nothing_of_the_trial_before_is_held(generation, make_policy, sample, scramble):
+    policy = scramble(make_policy(POLICIES["RNNHNPolicy"], generation=generation))
+    obs = policy.obs_to_tensor(sample(policy.observation_space, 7))[0]
+    obs["new_episode"].zero_()
+    resets = th.zeros(7, 1, dtype=th.bool)
+    resets[3] = True
+    rest = {key: x[3:] for key, x in obs.items()}
+    th.manual_seed(0)
+    whole = policy.agent.encode(obs, th.randn(1, policy.memory_dim), resets).actor.factors
+    alone = policy.agent.encode(rest, th.zeros(1, policy.memory_dim), resets[3:]).actor.factors
+    th.testing.assert_close(whole[3:], alone)
+
+
+@pytest.mark.parametrize("generation", ["episode", "trial"])
+def test_zeros_are_an_empty_trial_even_where_nobody_says_that_it_starts(generation, make_policy, sample, scramble):
+    policy = scramble(make_policy(POLICIES["RNNHNPolicy"], generation=generation))
+    obs = policy.obs_to_tensor(sample(policy.observation_space, 4))[0]
+    obs["new_episode"].zero_()
+    starts, silent = th.zeros(2, 4, 1, dtype=th.bool)
+    starts[0] = True
+    expected, found = (policy.agent.encode(obs, th.zeros(1, policy.memory_dim), resets) for resets in (starts, silent))
+    assert th.equal(found.actor.factors, expected.actor.factors) and th.equal(found.memory, expected.memory)
+
+
+def test_stacked_frames_end_in_the_present_flag():
+    flags = {"new_episode": th.tensor([[0.0, 1], [1, 0], [0, 0]])}
+    assert renewals("episode", flags, th.zeros(3, 1, dtype=th.bool)).tolist() == [[True], [False], [False]]
 
 
 def test_episodes_need_trial_observations(make_policy):
     plain = (spaces.Box(-1, 1, (3,)), spaces.Discrete(2))
-    assert make_policy(POLICIES["RNNHNPolicy"], plain, generation="trial").agent.held_dim == 24
+    assert make_policy(POLICIES["RNNHNPolicy"], plain, generation="trial").agent.held_dim == 25
     with pytest.raises(ValueError, match="the observations are not a trial's"):
         make_policy(POLICIES["RNNHNPolicy"], plain, generation="episode")

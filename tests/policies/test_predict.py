@@ -84,6 +84,12 @@ def test_saved_and_loaded_policy_is_the_same_in_every_space(case, make_policy, s
     check_policy_round_trip(scramble(make_policy(POLICIES["SplAggerPolicy"], case)), sample, tmp_path / "policy")
 
 
+def test_saved_and_loaded_policy_keeps_its_options(option, make_policy, sample, scramble, tmp_path):
+    policy = scramble(make_policy(POLICIES["RNNHNPolicy"], **option))
+    check_policy_round_trip(policy, sample, tmp_path / "policy")
+    assert POLICIES["RNNHNPolicy"].load(tmp_path / "policy").settings == policy.settings
+
+
 def check_model_round_trip(model, sample, path):
     model.save(path)
     loaded = HyperPPO.load(path)
@@ -105,6 +111,14 @@ def test_saved_and_loaded_model_predicts_the_same(policy_class, make_env, sample
     model = HyperPPO(policy_class, make_env(), n_steps=8, batch_size=8, policy_kwargs=kwargs)
     scramble(model.policy)
     check_model_round_trip(model, sample, tmp_path / "model")
+
+
+def test_saved_and_loaded_model_keeps_its_options(option, make_env, sample, scramble, tmp_path):
+    kwargs = {"size": "XS", "encoder_dim": 8, **option}
+    model = HyperPPO("RNNHNPolicy", make_env(), n_steps=8, batch_size=8, policy_kwargs=kwargs)
+    scramble(model.policy)
+    check_model_round_trip(model, sample, tmp_path / "model")
+    assert HyperPPO.load(tmp_path / "model").policy.settings == model.policy.settings
 
 
 @pytest.mark.parametrize("use_sde", [False, True])
