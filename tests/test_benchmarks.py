@@ -35,6 +35,10 @@ RUNS = {
         ],
         ["RNNPolicy", "MaxPolicy"],
     ),
+    "environments": (
+        ["--envs", "TMazeLS-v0", "--n-envs", "2", "--seconds", "0.05", "--repetitions", "1"],
+        ["TMazeLS-v0, DummyVecEnv", "TMazeLS-v0, SubprocVecEnv", "TMazeLS-v0, ours"],
+    ),
     "scan": (["--steps", "5", "--sequences", "2", "--width", "8", "--repetitions", "1"], list(AGGREGATORS)),
 }
 

@@ -28,6 +28,8 @@ class FinishedTrials(NamedTuple):
     """Shape ``(n, K)``."""
     task: npt.NDArray[np.float32]
     """The tasks that they were on, shape ``(n, task_dim)``."""
+    truncated: npt.NDArray[np.bool_]
+    """Whether a time limit ended the last episode, shape ``(n,)``."""
 
 
 class BatchedStep(NamedTuple):
@@ -145,13 +147,14 @@ class BatchedTrials:
         """
         Take one step in every environment, and start the next episode or trial where one ends.
 
-        :param actions: Shape ``(B, *action_space.shape)``.
+        :param actions: Shape ``(B, *action_space.shape)``; values outside a box are clipped to its bounds.
         :return: The outcome.
         :raises RuntimeError: Before the first reset.
         """
         if self._stream is None:
             raise RuntimeError("step() was called before reset(): call reset() first.")
         previous = self._observation
+        actions = self.encode.clip(actions)
         self.state, reward, ended = self.distribution.step(self._stream, self.task, self.state, actions)
         observation = self.distribution.observe(self.task, self.state)
         self._observation = observation
@@ -213,7 +216,7 @@ class BatchedTrials:
             entries["previous_action"] * goes_on,
             entries["previous_reward"] * goes_on,
             xp.astype(ended & ~done, xp.float32)[:, None],
-            entries.get("previous_observation", goes_on) * goes_on,
+            _zero_where(done, entries.get("previous_observation", goes_on)),
         )
         return BatchedStep(entries, reward, done, finished)
 
@@ -228,6 +231,7 @@ class BatchedTrials:
             episode_returns=_to_numpy(self._episode_returns)[rows],
             episode_lengths=_to_numpy(self._episode_lengths)[rows],
             task=_to_numpy(self.task)[rows],
+            truncated=_to_numpy(self.distribution.truncated(self.state))[rows],
         )
 
     def tasks(self) -> npt.NDArray[np.float32]:
@@ -255,6 +259,12 @@ class BatchedTrials:
         self._check_started()
         state = type(self.state)(*(_to_numpy(value[index : index + 1]) for value in self.state))
         return _to_numpy(self.task[index : index + 1]), state
+
+
+def _zero_where(mask: Array, array: Array) -> Array:
+    """Put zeros into the rows in the mask, (B,), (B, ...) -> (B, ...); the dtype stays."""
+    xp = array_namespace(mask)
+    return array * xp.astype(xp.reshape(~mask, (-1,) + (1,) * (array.ndim - 1)), array.dtype)
 
 
 def _to_numpy(array: Array) -> npt.NDArray[Any]:

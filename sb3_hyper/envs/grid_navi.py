@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,14 @@ from gymnasium import spaces
 from sb3_hyper.envs.finite_tasks import FiniteTaskDistribution, task_table
 from sb3_hyper.envs.random_stream import Array, RandomStream
 from sb3_hyper.envs.task import Split
+from sb3_hyper.errors import unknown_name
 
+Layout = Literal["open", "ring", "hall"]
+_LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 NOOP, UP, RIGHT, DOWN, LEFT = range(5)
 _PIXELS_PER_CELL = 24
-_FLOOR, _START, _GOAL, _AGENT = (230, 230, 230), (200, 200, 170), (60, 160, 60), (40, 80, 200)
+_FLOOR, _WALL, _START = (230, 230, 230), (70, 70, 70), (200, 200, 170)
+_GOAL, _AGENT = (60, 160, 60), (40, 80, 200)
 
 
 class GridNaviState(NamedTuple):
@@ -41,28 +45,51 @@ class GridNavi(FiniteTaskDistribution):
     The task is the goal's cell ``[x, y]``, uniform over the cells outside the start and its neighbours, diagonals
     included: 21 goals on the 5 x 5 grid. Every fourth of them is in the "test" split.
 
+    Layouts of ours change the goals or the walls, and nothing else:
+
+    - "open": the paper's grid.
+    - "ring": goals on the outermost cells only (13 of the 21); the agent may walk anywhere.
+    - "hall": a hall runs along the middle row ``size // 2``, and every second column, from the start's on, is a room on
+      either side of it, one cell wide. All else is wall, into which no move leads, and which is not observed. Goals are
+      hall and room cells (15 of the 21).
+
     :param size: Cells per side, at least 3.
     :param episode_length: Steps per episode, at least 1.
     :param split: None for all goals, "train" or "test" for disjoint sets of goals.
-    :raises ValueError: If a number is too small, or there is no such split.
+    :param layout: "open", "ring" or "hall".
+    :raises ValueError: If a number is too small, or there is no such split or layout.
     """
 
     fixed_length = True
     task_names: ClassVar[str] = "the goal's cell (x, y)"
     reference_returns: ClassVar[Mapping[str, float]] = {"random": -4.7, "good": 37.2, "knows_task": 44.3}
 
-    def __init__(self, size: int = 5, episode_length: int = 15, split: Split | None = None) -> None:
+    def __init__(
+        self, size: int = 5, episode_length: int = 15, split: Split | None = None, layout: Layout = "open"
+    ) -> None:
         if size < 3:
             raise ValueError(f"{type(self).__name__} needs size >= 3 to have goals away from the start, got {size}.")
         if episode_length < 1:
             raise ValueError(f"episode_length must be at least 1, got {episode_length}.")
-        goals = [(x, y) for x in range(size) for y in range(size) if x > 1 or y > 1]
-        super().__init__(task_table(goals), split)
+        if layout not in _LAYOUTS:
+            raise unknown_name("layout", layout, _LAYOUTS)
         self.size = operator.index(size)
+        self.layout = layout
+        goals = [(x, y) for x in range(size) for y in range(size) if (x > 1 or y > 1) and self._may_be_goal(x, y)]
+        super().__init__(task_table(goals), split)
         self.episode_length = operator.index(episode_length)
         self.moves = task_table([(0, 0), (0, 1), (1, 0), (0, -1), (-1, 0)])
         self.observation_space = spaces.Box(0.0, float(size - 1), (2,), np.float32)
         self.action_space = spaces.Discrete(5)
+
+    def _may_be_goal(self, x: int, y: int) -> bool:
+        if self.layout == "ring":
+            return min(x, y) == 0 or max(x, y) == self.size - 1
+        return bool(self._is_free(x, y))
+
+    def _is_free(self, x: Any, y: Any) -> Any:
+        """Whether there is no wall at (x, y), numbers or arrays of them."""
+        return self.layout != "hall" or (y == self.size // 2) | (x % 2 == 0)
 
     def reset(self, stream: RandomStream, task: Array, mask: Array | None = None) -> GridNaviState:
         """Put every agent on (0, 0)."""
@@ -74,8 +101,10 @@ class GridNavi(FiniteTaskDistribution):
         """Move, and reward the cell that is reached."""
         xp = stream.xp
         moved = state.position + xp.take(self._constant("moves", action), action, axis=0)
-        inside = xp.all((moved >= 0) & (moved < self.size), axis=1)
-        position = xp.where(inside[:, None], moved, state.position)
+        may_enter = xp.all((moved >= 0) & (moved < self.size), axis=1)
+        if self.layout == "hall":
+            may_enter = may_enter & self._is_free(moved[:, 0], moved[:, 1])
+        position = xp.where(may_enter[:, None], moved, state.position)
         n_steps = state.n_steps + 1
         distance = xp.sum(xp.abs(position - task), axis=1)
         return GridNaviState(position, n_steps), self._reward(xp, distance), n_steps >= self.episode_length
@@ -89,8 +118,9 @@ class GridNavi(FiniteTaskDistribution):
         return state.position + 0.0
 
     def render_text(self, task: npt.NDArray[np.float32], state: GridNaviState) -> str:
-        """Draw the grid with the agent A, the goal G, and @ where they meet."""
-        rows = [["."] * self.size for _ in range(self.size)]
+        """Draw the grid with walls #, the agent A, the goal G, and @ where the two meet."""
+        cells = range(self.size)
+        rows = [["." if self._is_free(x, y) else "#" for x in cells] for y in cells]
         (goal_x, goal_y), (x, y) = task[0].astype(int), state.position[0].astype(int)
         rows[goal_y][goal_x] = "G"
         rows[y][x] = "@" if (x, y) == (goal_x, goal_y) else "A"
@@ -98,8 +128,9 @@ class GridNavi(FiniteTaskDistribution):
         return "\n".join([*lines, f"step {int(state.n_steps[0])}"])
 
     def render_rgb(self, task: npt.NDArray[np.float32], state: GridNaviState) -> npt.NDArray[np.uint8]:
-        """Draw the grid, y upwards: the agent blue, the goal green, the start yellowish."""
+        """Draw the grid, y upwards: the agent blue, the goal green, the start yellowish, walls dark."""
         cells = np.full((self.size, self.size, 3), _FLOOR, np.uint8)
+        cells[[[not self._is_free(x, y) for x in range(self.size)] for y in range(self.size)]] = _WALL
         (goal_x, goal_y), (x, y) = task[0].astype(int), state.position[0].astype(int)
         cells[0, 0] = _START
         cells[goal_y, goal_x] = _GOAL
@@ -115,12 +146,13 @@ class GridNaviDense(GridNavi):
     """
     GridNavi with a reward at every step: +1 on the goal, else minus the L1 distance to it, divided by ``size``.
 
-    Everything else is as in :class:`GridNavi`.
+    The distance is measured through walls where there are some. Everything else is as in :class:`GridNavi`.
 
     :param size: Cells per side, at least 3.
     :param episode_length: Steps per episode, at least 1.
     :param split: None for all goals, "train" or "test" for disjoint sets of goals.
-    :raises ValueError: If a number is too small, or there is no such split.
+    :param layout: "open", "ring" or "hall".
+    :raises ValueError: If a number is too small, or there is no such split or layout.
     """
 
     reference_returns: ClassVar[Mapping[str, float]] = {"random": -42.2, "knows_task": 38.1}
@@ -139,7 +171,8 @@ class GridNaviShow(GridNavi):
     :param size: Cells per side, at least 3.
     :param episode_length: Steps per episode, at least 1.
     :param split: None for all goals, "train" or "test" for disjoint sets of goals.
-    :raises ValueError: If a number is too small, or there is no such split.
+    :param layout: "open", "ring" or "hall".
+    :raises ValueError: If a number is too small, or there is no such split or layout.
     """
 
     reference_returns: ClassVar[Mapping[str, float]] = {"random": -4.7, "good": 44.3, "knows_task": 44.3}

@@ -6,11 +6,22 @@ from typing import Any
 
 import gymnasium as gym
 
+from sb3_hyper.envs.bandit import Bandit
 from sb3_hyper.envs.grid_navi import GridNavi, GridNaviDense, GridNaviShow
+from sb3_hyper.envs.mine_maze import MineMaze, MineMazeHidden, MineMazeNoise, MineMazeOrder
+from sb3_hyper.envs.mine_maze_pixels import (
+    MineMazePixels,
+    MineMazePixelsHidden,
+    MineMazePixelsNoise,
+    MineMazePixelsOrder,
+)
+from sb3_hyper.envs.mujoco import MUJOCO_TASK_DISTRIBUTIONS
+from sb3_hyper.envs.planning_game import PlanningGame, PlanningGame3x3, PlanningGameJustGoal
+from sb3_hyper.envs.point_nav import PointNav, PointNavSparse
 from sb3_hyper.envs.rl2_observation import RL2Observation
 from sb3_hyper.envs.t_maze import TMazeAgreement, TMazeChecks, TMazeLatent, TMazeLS, TMazeOrder
+from sb3_hyper.envs.tabular_mdp import TabularMDP
 from sb3_hyper.envs.task import Split, TaskDistribution
-from sb3_hyper.envs.task_env import TaskEnv
 from sb3_hyper.envs.trial import TaskSampler, TrialWrapper, check_n_episodes
 from sb3_hyper.errors import unknown_name
 
@@ -23,6 +34,22 @@ TASK_DISTRIBUTIONS: dict[str, type[TaskDistribution]] = {
     "GridNavi-v0": GridNavi,
     "GridNaviDense-v0": GridNaviDense,
     "GridNaviShow-v0": GridNaviShow,
+    "PlanningGame-v0": PlanningGame,
+    "PlanningGame3x3-v0": PlanningGame3x3,
+    "PlanningGameJustGoal-v0": PlanningGameJustGoal,
+    "Bandit-v0": Bandit,
+    "TabularMDP-v0": TabularMDP,
+    "PointNav-v0": PointNav,
+    "PointNavSparse-v0": PointNavSparse,
+    "MineMaze-v0": MineMaze,
+    "MineMazeOrder-v0": MineMazeOrder,
+    "MineMazeNoise-v0": MineMazeNoise,
+    "MineMazeHidden-v0": MineMazeHidden,
+    "MineMazePixels-v0": MineMazePixels,
+    "MineMazePixelsOrder-v0": MineMazePixelsOrder,
+    "MineMazePixelsNoise-v0": MineMazePixelsNoise,
+    "MineMazePixelsHidden-v0": MineMazePixelsHidden,
+    **MUJOCO_TASK_DISTRIBUTIONS,
 }
 """Gymnasium id -> the task distribution whose trials it names."""
 
@@ -56,7 +83,7 @@ def make_trial(
     task_distribution = distribution_class(**distribution_kwargs)
     n_episodes = task_distribution.n_episodes if n_episodes_per_trial is None else n_episodes_per_trial
     check_n_episodes(n_episodes)
-    trial = TrialWrapper(TaskEnv(task_distribution, render_mode), n_episodes)
+    trial = TrialWrapper(task_distribution.env_type()(task_distribution, render_mode), n_episodes)
     return RL2Observation(trial, full_transitions, expose_task)
 
 

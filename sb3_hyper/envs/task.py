@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from array_api_compat import array_namespace, device
 from gymnasium import spaces
 
 from sb3_hyper.envs.random_stream import Array, RandomStream
+
+if TYPE_CHECKING:
+    from sb3_hyper.envs.task_env import TaskEnv
 
 Split = Literal["train", "test"]
 State = Any
@@ -37,14 +40,15 @@ class TaskDistribution(ABC):
 
     n_episodes: ClassVar[int] = 4
     """Episodes per trial in the papers."""
-    fixed_length: ClassVar[bool] = False
+    fixed_length: bool = False
     """Whether every episode lasts exactly ``episode_length`` steps, whatever happens: then nobody looks for its end."""
     reference_returns: ClassVar[Mapping[str, float]] = {}
     """Mean return per trial of known policies, at the default settings."""
     task_names: ClassVar[str] = "task"
     """What the numbers of a task mean, for error messages."""
 
-    observation_space: spaces.Box[np.float32]
+    observation_space: spaces.Box[Any]
+    """A box of float32 numbers, or of bytes for pictures."""
     action_space: spaces.Space[Any]
     episode_length: int
     """The most steps that an episode can last."""
@@ -85,7 +89,8 @@ class TaskDistribution(ABC):
         :param stream: The environments' random streams.
         :param task: The tasks, shape ``(B, task_dim)``.
         :param state: The states, B rows.
-        :param action: int64, shape ``(B,)``.
+        :param action: int64, shape ``(B,)``, for discrete actions; for a box of actions float32 inside its bounds,
+            shape ``(B, *action_space.shape)``.
         :return: The next states, the rewards (float32, shape ``(B,)``) and whether the episode ended (bool, same
             shape).
         """
@@ -97,7 +102,7 @@ class TaskDistribution(ABC):
 
         :param task: The tasks, shape ``(B, task_dim)``.
         :param state: The states, B rows.
-        :return: float32, shape ``(B, D)``.
+        :return: Shape ``(B, *observation_space.shape)``, of that space's dtype.
         """
 
     @abstractmethod
@@ -119,6 +124,26 @@ class TaskDistribution(ABC):
         :param state: Its state, one row of numpy arrays.
         :return: uint8, shape ``(height, width, 3)``.
         """
+
+    def truncated(self, state: State) -> Array:
+        """
+        Say which episodes were ended by a time limit that is no part of the MDP, so that learners bootstrap there.
+
+        :param state: The states after a step, B rows.
+        :return: Bool, shape ``(B,)``; here never: the horizon belongs to the MDP.
+        """
+        xp = array_namespace(state[0])
+        return xp.zeros(state[0].shape[0], dtype=xp.bool, device=device(state[0]))
+
+    def env_type(self) -> type[TaskEnv]:
+        """
+        Say which class plays one environment.
+
+        :return: What to call with the distribution and a render mode.
+        """
+        from sb3_hyper.envs.task_env import TaskEnv
+
+        return TaskEnv
 
     def check_task(self, task: Any) -> npt.NDArray[np.float32]:
         """

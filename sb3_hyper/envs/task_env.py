@@ -8,7 +8,9 @@ import array_api_compat.numpy as xp
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+from gymnasium import spaces
 
+from sb3_hyper.envs.action_encoding import ActionEncoder
 from sb3_hyper.envs.random_stream import RandomStream
 from sb3_hyper.envs.task import State, TaskDistribution
 from sb3_hyper.errors import did_you_mean
@@ -22,7 +24,8 @@ class TaskEnv(gym.Env[npt.NDArray[np.float32], Any]):
 
     The task is sampled at every reset, unless ``reset(options={"task": task})`` sets it. ``info["task"]`` always
     holds it.
-    An episode that reaches its step limit is ``terminated``: the horizon belongs to the MDP.
+    An episode that reaches its step limit is ``terminated``, because the horizon belongs to the MDP, unless the
+    distribution says that it is ``truncated``.
 
     :param distribution: The task distribution.
     :param render_mode: None, "ansi" (text), "rgb_array", or "human" (the text is printed).
@@ -39,6 +42,7 @@ class TaskEnv(gym.Env[npt.NDArray[np.float32], Any]):
         self.action_space = distribution.action_space
         self.task_space = distribution.task_space
         self.render_mode = render_mode
+        self._actions = ActionEncoder(distribution.action_space, xp)
         self._stream: RandomStream | None = None
         self._task: npt.NDArray[np.float32] | None = None
         self._state: State = None
@@ -63,7 +67,7 @@ class TaskEnv(gym.Env[npt.NDArray[np.float32], Any]):
         :return: The first observation and ``{"task": task}``.
         :raises ValueError: If the task or an option's name is wrong.
         """
-        super().reset(seed=seed)
+        gym.Env.reset(self, seed=seed)
         options = _checked_options(options)
         if seed is not None or self._stream is None:
             stream_seed = seed if seed is not None else int(self.np_random.integers(2**32))
@@ -72,7 +76,7 @@ class TaskEnv(gym.Env[npt.NDArray[np.float32], Any]):
             self._task = self.distribution.sample_task(self._stream)
         else:
             self._task = self.distribution.check_task(options["task"])[None, :]
-        self._state = self.distribution.reset(self._stream, self._task)
+        self._state = self._first_state(self._stream, self._task)
         self._needs_reset = False
         return self._observe(), {"task": self.task}
 
@@ -80,19 +84,29 @@ class TaskEnv(gym.Env[npt.NDArray[np.float32], Any]):
         """
         Take one step.
 
-        :param action: An element of ``action_space``.
-        :return: Observation, reward, terminated, truncated (always False) and ``{"task": task}``.
-        :raises ValueError: If the action is not in the action space.
+        :param action: An element of ``action_space``; values outside a box are clipped to its bounds.
+        :return: Observation, reward, terminated, truncated and ``{"task": task}``.
+        :raises ValueError: If the action is not in the action space; for a box, if its shape is wrong or it is NaN.
         :raises RuntimeError: If the episode is over, or has not begun.
         """
         if self._needs_reset or self._stream is None:
             raise RuntimeError("step() was called before reset(), or after the episode's end: call reset() first.")
         actions = np.asarray(action)[None]
-        if not self.action_space.contains(actions[0]):
+        if isinstance(self.action_space, spaces.Box):
+            self._actions.check(actions)
+            actions = self._actions.clip(actions)
+        elif not self.action_space.contains(actions[0]):
             raise ValueError(f"Action {action!r} is not in the action space {self.action_space}.")
-        self._state, reward, terminated = self.distribution.step(self._stream, self._task, self._state, actions)
-        self._needs_reset = bool(terminated[0])
-        return self._observe(), float(reward[0]), self._needs_reset, False, {"task": self.task}
+        self._state, reward, ended = self._next_state(self._stream, self._task, actions)
+        self._needs_reset = bool(ended[0])
+        truncated = self._needs_reset and bool(self.distribution.truncated(self._state)[0])
+        return self._observe(), float(reward[0]), self._needs_reset and not truncated, truncated, {"task": self.task}
+
+    def _first_state(self, stream: RandomStream, task: Any) -> State:
+        return self.distribution.reset(stream, task)
+
+    def _next_state(self, stream: RandomStream, task: Any, actions: Any) -> tuple[State, Any, Any]:
+        return self.distribution.step(stream, task, self._state, actions)
 
     def _observe(self) -> npt.NDArray[np.float32]:
         self._is_printed = False

@@ -71,7 +71,7 @@ class TrialVecEnv(VecEnv):
             distribution, n_envs, n_episodes, full_transitions, expose_task, *_namespace(self.device)
         )
         self._template = RL2Observation(
-            TrialWrapper(TaskEnv(distribution, render_mode), n_episodes), full_transitions, expose_task
+            TrialWrapper(distribution.env_type()(distribution, render_mode), n_episodes), full_transitions, expose_task
         )
         self._overrides: list[dict[str, Any]] = [{} for _ in range(n_envs)]
         self._actions: Any = None
@@ -108,7 +108,8 @@ class TrialVecEnv(VecEnv):
         Keep the actions for :meth:`step_wait`.
 
         :param actions: Shape ``(n_envs, *action_space.shape)``.
-        :raises ValueError: If the shape is wrong, or (for numpy) an action is not in the action space.
+        :raises ValueError: If the shape is wrong, or (for numpy) a discrete action is not in the action space or a
+            continuous one is NaN. Values outside a box are clipped to its bounds.
         """
         actions = np.asarray(actions) if self.device is None else th.as_tensor(actions, device=self.device)
         if tuple(actions.shape) != self._actions_shape:
@@ -135,7 +136,7 @@ class TrialVecEnv(VecEnv):
         for row, index in enumerate(finished.indices):
             info = infos[index]
             info["terminal_observation"] = {key: value[row] for key, value in finished.observation.items()}
-            info["TimeLimit.truncated"] = False
+            info["TimeLimit.truncated"] = bool(finished.truncated[row])
             info["task"] = finished.task[row]
             info["episode_returns"] = finished.episode_returns[row].tolist()
             info["episode_lengths"] = finished.episode_lengths[row].tolist()
@@ -310,9 +311,11 @@ def _trial_core(env: gym.Env[Any, Any]) -> tuple[TaskDistribution, int, bool, bo
         if isinstance(env, TimeLimit):
             n_steps = min(n_steps, env._max_episode_steps)
         env = env.env
-    if type(env) is not RL2Observation or type(env.env) is not TrialWrapper or type(env.env.env) is not TaskEnv:
+    if type(env) is not RL2Observation or type(env.env) is not TrialWrapper or not isinstance(env.env.env, TaskEnv):
         return None
     trial, task_env = env.env, env.env.env
+    if type(task_env) is not task_env.distribution.env_type():
+        return None
     if n_steps < trial.n_episodes * task_env.distribution.episode_length:
         return None
     settings = (trial.n_episodes, env.full_transitions, env.expose_task, task_env.render_mode, is_monitored)

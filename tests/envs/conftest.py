@@ -8,6 +8,7 @@ import pytest
 from gymnasium import spaces
 
 from sb3_hyper.envs import TASK_DISTRIBUTIONS, register_environments
+from sb3_hyper.envs.mujoco import MUJOCO_TASK_DISTRIBUTIONS
 
 
 class CountingEnv(gym.Env):
@@ -55,11 +56,34 @@ def counting_env():
 @pytest.fixture(params=list(TASK_DISTRIBUTIONS))
 def env_id(request):
     """Every registered environment in turn."""
+    if request.param in MUJOCO_TASK_DISTRIBUTIONS:
+        pytest.importorskip("mujoco.batch")
     return request.param
 
 
 @pytest.fixture
 def small_settings(env_id):
     """Arguments that make its episodes short."""
+    small = {
+        "corridor_length": 8,
+        "size": 3,
+        "episode_length": 6,
+        "rooms": 1,
+        "time_limit": 10,
+        "n_steps": 6,
+        "horizon": 6,
+    }
     parameters = inspect.signature(TASK_DISTRIBUTIONS[env_id]).parameters
-    return {"corridor_length": 8} if "corridor_length" in parameters else {"size": 3, "episode_length": 6}
+    return {name: value for name, value in small.items() if name in parameters}
+
+
+@pytest.fixture
+def some_tasks():
+    """All tasks of a distribution, or a few that are drawn where there is no list of them."""
+
+    def some_tasks(distribution):
+        space = distribution.task_space
+        space.seed(0)
+        return getattr(space, "tasks", [space.sample() for _ in range(5)])
+
+    return some_tasks

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+import torch as th
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sb3_hyper.envs import GridNavi, GridNaviDense, GridNaviShow, TaskEnv
+from sb3_hyper.envs import GridNavi, GridNaviDense, GridNaviShow, TaskEnv, make_trial
 from sb3_hyper.envs.vec_env import TrialVecEnv
 
 GRIDS = [GridNavi, GridNaviDense, GridNaviShow]
@@ -86,3 +87,97 @@ def test_bad_settings():
         GridNavi(size=2)
     with pytest.raises(ValueError, match="episode_length must be at least 1, got 0"):
         GridNavi(episode_length=0)
+
+
+HALL = """
+.#.#.
+.#.#.
+.....
+.#.#.
+.#.#.
+"""
+NEXT_TO_START = {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+
+def free_cells(layout, size=5):
+    rows = HALL.split() if layout == "hall" else ["." * size] * size
+    return {(x, y) for y, row in enumerate(rows) for x, cell in enumerate(row) if cell == "."}
+
+
+@pytest.mark.parametrize("grid_class", GRIDS)
+@pytest.mark.parametrize("layout", ["open", "ring", "hall"])
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_walls_hold_and_nothing_else_changes(grid_class, layout, data):
+    env = TaskEnv(grid_class(layout=layout, episode_length=40))
+    goal = data.draw(st.sampled_from(env.task_space.tasks.tolist()))
+    env.reset(options={"task": goal})
+    x, y = 0, 0
+    for action in data.draw(st.lists(st.integers(0, 4), min_size=40, max_size=40)):
+        aim = x + MOVES[action][0], y + MOVES[action][1]
+        x, y = aim if aim in free_cells(layout) else (x, y)
+        observation, reward, *_ = env.step(action)
+        distance = abs(x - goal[0]) + abs(y - goal[1])
+        elsewhere = -distance / 5 if grid_class is GridNaviDense else -0.1
+        shows_goal = grid_class is GridNaviShow and (x, y) == (0, 0)
+        assert observation.tolist() == (goal if shows_goal else [x, y])
+        assert reward == pytest.approx(1.0 if distance == 0 else elsewhere)
+
+
+@pytest.mark.parametrize(("layout", "n_goals"), [("open", 21), ("ring", 13), ("hall", 15)])
+def test_goals_of_a_layout(layout, n_goals):
+    expected = free_cells(layout) - NEXT_TO_START
+    if layout == "ring":
+        expected = {(x, y) for x, y in expected if x in (0, 4) or y in (0, 4)}
+    parts = {
+        split: {tuple(goal) for goal in GridNavi(layout=layout, split=split).tasks.tolist()}
+        for split in (None, "train", "test")
+    }
+    assert parts[None] == expected and len(expected) == n_goals
+    assert parts["train"] | parts["test"] == expected and not parts["train"] & parts["test"]
+    assert len(parts["test"]) == n_goals // 4
+
+
+@pytest.mark.parametrize("size", range(3, 9))
+@pytest.mark.parametrize("layout", ["open", "ring", "hall"])
+def test_every_goal_can_be_reached(layout, size):
+    grid = GridNavi(size=size, layout=layout)
+    reached, front = {(0, 0)}, [(0, 0)]
+    free = {(x, y) for x in range(size) for y in range(size) if grid._is_free(x, y)}
+    while front:
+        x, y = front.pop()
+        following = {(x + move_x, y + move_y) for move_x, move_y in MOVES.values()} & free - reached
+        reached |= following
+        front += following
+    assert {tuple(goal) for goal in grid.tasks.tolist()} <= reached == free
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_a_batch_of_halls_equals_single_ones(device):
+    batch = TrialVecEnv(GridNavi(size=6, layout="hall"), 5, device=device)
+    batch.seed(3)
+    observation = batch.reset()
+    singles = [make_trial("GridNavi", size=6, layout="hall") for _ in range(5)]
+    rows = [env.reset(seed=3 + index)[0] for index, env in enumerate(singles)]
+    random = np.random.default_rng(0)
+    for _ in range(59):
+        for key, value in observation.items():
+            np.testing.assert_array_equal(np.asarray(value), [row[key] for row in rows])
+        actions = random.integers(5, size=5)
+        observation, *_ = batch.step(actions if device is None else th.as_tensor(actions))
+        rows = [env.step(action)[0] for env, action in zip(singles, actions, strict=True)]
+
+
+def test_walls_are_drawn():
+    env = TaskEnv(GridNavi(layout="hall"), render_mode="ansi")
+    env.reset(options={"task": [4, 4]})
+    drawn = env.render().splitlines()[:5]
+    assert [line.replace(" ", "") for line in drawn] == [".#.#G", ".#.#.", ".....", ".#.#.", "A#.#."]
+    image = env.distribution.render_rgb(env.task[None], env._state)
+    colors = image[12::24, 12::24].tolist()
+    assert colors[4][1] == colors[0][3] != colors[2][1] == colors[0][2]
+
+
+def test_unknown_layout():
+    with pytest.raises(ValueError, match=r"Unknown layout 'rings': choose one of 'hall', 'open', 'ring'.*mean 'ring'"):
+        GridNavi(layout="rings")

@@ -2,12 +2,23 @@ from itertools import product
 from math import comb
 
 import array_api_compat.numpy as xp
+import gymnasium as gym
 import numpy as np
 import pytest
+import torch as th
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sb3_hyper.envs import TASK_DISTRIBUTIONS, TaskEnv, TMazeAgreement, TMazeChecks, TMazeLatent, TMazeLS, TMazeOrder
+from sb3_hyper.envs import (
+    TASK_DISTRIBUTIONS,
+    TaskEnv,
+    TMazeAgreement,
+    TMazeChecks,
+    TMazeLatent,
+    TMazeLS,
+    TMazeOrder,
+    make_trial,
+)
 from sb3_hyper.envs.random_stream import RandomStream
 from sb3_hyper.envs.vec_env import TrialVecEnv
 
@@ -189,3 +200,136 @@ def test_other_bad_settings():
     with pytest.raises(ValueError, match=r"up_probability must be in \[0, 1\], got 1.5"):
         TMazeLatent(up_probability=1.5)
     assert TMazeChecks().time_limit == 150 and TMazeChecks() == TMazeChecks(time_limit=150)
+
+
+def play_both(env, twin, task, twin_task, seed, n_steps, random):
+    """Two environments under the same actions, often the shown bit. Yields pairs of what they return."""
+    first, second = (one.reset(seed=seed, options={"task": x})[0] for one, x in ((env, task), (twin, twin_task)))
+    yield (first, 0.0, False), (second, 0.0, False)
+    for _ in range(n_steps):
+        action = (2 if first[3] > 0 else 3) if random.random() < 0.8 else int(random.integers(4))
+        (first, *rest), (second, *twin_rest) = env.step(action), twin.step(action)
+        yield (first, *rest[:2]), (second, *twin_rest[:2])
+        if rest[1]:
+            return
+
+
+@pytest.mark.parametrize("maze_class", MAZES)
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_a_corridor_of_random_length_is_one_of_that_length(maze_class, data):
+    limit = {"time_limit": 30} if maze_class is TMazeChecks else {}
+    length = data.draw(st.integers(7, 12))
+    env = TaskEnv(maze_class(random_length=(7, 12), **limit))
+    twin = TaskEnv(maze_class(corridor_length=length, **limit))
+    assert env.observation_space == twin.observation_space and env.action_space == twin.action_space
+    task = data.draw(st.sampled_from(twin.task_space.tasks.tolist()))
+    random = np.random.default_rng(data.draw(st.integers(0, 100)))
+    for got, expected in play_both(env, twin, [*task, length], task, data.draw(st.integers(0, 100)), 40, random):
+        np.testing.assert_array_equal(got[0], expected[0])
+        assert got[1:] == expected[1:]
+    assert got[2]
+
+
+@pytest.mark.parametrize("maze_class", MAZES)
+@pytest.mark.parametrize("lengths", [{"corridor_length": 50}, {"random_length": (7, 50)}])
+@settings(max_examples=10, deadline=None)
+@given(data=st.data())
+def test_the_positional_encoding_is_the_share_of_the_way(maze_class, lengths, data):
+    env, twin = TaskEnv(maze_class(positional_encoding=True, **lengths)), TaskEnv(maze_class(**lengths))
+    task = data.draw(st.sampled_from(env.task_space.tasks.tolist()))
+    last = (task[-1] if "random_length" in lengths else 50) - 1
+    random, before = np.random.default_rng(data.draw(st.integers(0, 100))), 0.0
+    for got, expected in play_both(env, twin, task, task, 0, 80, random):
+        np.testing.assert_array_equal(got[0][:4], expected[0])
+        assert got[1:] == expected[1:] and got[0] in env.observation_space
+        way = got[0][4]
+        assert way * last == pytest.approx(round(way * last), abs=1e-4) and before <= way <= before + 1.001 / last
+        assert (way == 0, way == 1) == (bool(got[0][0]), bool(got[0][2]))
+        before = way
+
+
+@pytest.mark.parametrize("maze_class", FORCED_MAZES)
+def test_every_trial_has_a_corridor_of_its_own(maze_class):
+    env = TrialVecEnv(maze_class(random_length=(7, 10)), 64, n_episodes=3)
+    env.seed(0)
+    env.reset()
+    tasks = []
+    for _ in range(200):
+        for info in env.step(np.zeros(64, int))[3]:
+            if info:
+                assert info["episode_lengths"] == [info["task"][-1]] * 3
+                tasks.append(info["task"])
+    assert {task[-1] for task in tasks} == {7, 8, 9, 10} and len(tasks) > 400
+    for column in env.distribution.sample_task(RandomStream(range(4000), xp)).T:
+        values, counts = np.unique(column, return_counts=True)
+        assert abs(counts - 4000 / len(values)).max() < 5 * np.sqrt(4000 / len(values))
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+@pytest.mark.parametrize("maze_class", MAZES)
+def test_a_batch_of_random_lengths_equals_single_ones(maze_class, device):
+    variant = {"random_length": (7, 11), "positional_encoding": True}
+    batch = TrialVecEnv(maze_class(**variant), 4, n_episodes=2, device=device)
+    singles = [make_trial(maze_class, n_episodes_per_trial=2, **variant) for _ in range(4)]
+    batch.seed(5)
+    observation = batch.reset()
+    rows = [env.reset(seed=5 + index)[0] for index, env in enumerate(singles)]
+    random, seen = np.random.default_rng(0), set()
+    for _ in range(60):
+        for key, value in observation.items():
+            np.testing.assert_array_equal(np.asarray(value), [row[key] for row in rows])
+        actions = np.where(np.stack([row["observation"] for row in rows])[:, 3] > 0, 2, 3)
+        actions = np.where(random.random(4) < 0.9, actions, random.integers(4, size=4))
+        observation, _, dones, _ = batch.step(actions if device is None else th.as_tensor(actions))
+        steps = [env.step(action) for env, action in zip(singles, actions, strict=True)]
+        assert [step[2] for step in steps] == dones.tolist()
+        rows = [env.reset()[0] if step[2] else step[0] for env, step in zip(singles, steps, strict=True)]
+        seen.add(tuple(dones.tolist()))
+    assert len(seen) > 3
+
+
+def test_pictures_of_random_lengths_have_one_size():
+    env = TaskEnv(TMazeAgreement(random_length=(5, 12)), render_mode="rgb_array")
+    pictures, texts = [], []
+    for length in (5, 12):
+        env.reset(seed=0, options={"task": [1, -1, length]})
+        pictures.append(env.render())
+        texts.append(env.distribution.render_text(env.task[None], env._state).splitlines()[:3])
+    assert pictures[0].shape == pictures[1].shape == (18, 72, 3)
+    assert not pictures[0][:, 30:].any() and pictures[0][:, :30].any(axis=(0, 2)).all()
+    assert texts == [["    +", "A^v..", "    -"], [" " * 11 + "+", "A^....v.....", " " * 11 + "-"]]
+    text = TaskEnv(TMazeLS(corridor_length=4, positional_encoding=True), render_mode="ansi")
+    text.reset(seed=0)
+    text.step(0)
+    assert "0.333]" in text.render()
+
+
+def test_variants_by_id_and_as_settings():
+    env = gym.make("TMazeLS-v0", random_length=[5, 9], positional_encoding=True)
+    maze = env.unwrapped.distribution
+    assert maze == TMazeLS(random_length=(5, 9), positional_encoding=True) and maze.settings["corridor_length"] == 9
+    assert not maze.fixed_length and TMazeLS(random_length=(9, 9)).fixed_length and TMazeLS().fixed_length
+    assert not TMazeChecks(random_length=(9, 9)).fixed_length and maze.episode_length == 9
+    assert TMazeChecks(random_length=(5, 9)).time_limit == 13
+    assert type(maze)(**maze.settings) == maze != TMazeLS(9, positional_encoding=True)
+    assert env.observation_space["observation"].shape == (5,) and len(maze.tasks) == 10
+
+
+def test_bad_lengths():
+    for wrong in ((9, 5), (5,), (5, 7, 9)):
+        with pytest.raises(ValueError, match=r"random_length must be None or \(shortest, longest\), got"):
+            TMazeLS(random_length=wrong)
+    with pytest.raises(ValueError, match="corridor_length=20 contradicts random_length=.*set one of the two"):
+        TMazeLS(corridor_length=20, random_length=(5, 9))
+    with pytest.raises(ValueError, match="corridor_length >= 7.*got 6"):
+        TMazeOrder(random_length=(6, 9))
+    with pytest.raises(TypeError):
+        TMazeLS(random_length=(5.0, 9.0))
+    with pytest.raises(ValueError, match="time_limit must be at least corridor_length = 9"):
+        TMazeChecks(random_length=(5, 9), time_limit=8)
+    with pytest.raises(ValueError, match="a learner needs them all"):
+        TMazeLS(random_length=(5, 9), split="train")
+    for task in ([1.0, 4.0], [1.0], [0.0, 5.0]):
+        with pytest.raises(ValueError, match="where it is random, the corridor's length"):
+            TMazeLS(random_length=(5, 9)).check_task(task)

@@ -4,6 +4,7 @@ import pickle
 import numpy as np
 import pytest
 import torch as th
+from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
@@ -34,18 +35,25 @@ def assert_equal(a, b):
         assert host(a[key]).dtype == host(b[key]).dtype, key
 
 
-def choose(random, observation, n_actions):
-    """Random actions, but often the shown bit, so that mazes with checks are passed and trials fall out of step."""
+def choose(random, observation, action_space):
+    """
+    Random actions, but often the shown bit, so that mazes with checks are passed and trials fall out of step.
+
+    Continuous ones leave the bounds at times.
+    """
     state = host(observation["observation"])
-    followed = np.where(state[:, -1] > 0, 2, 3)
-    return np.where(random.random(len(state)) < 0.9, followed, random.integers(n_actions, size=len(state)))
+    if isinstance(action_space, spaces.Box):
+        middle, reach = (action_space.high + action_space.low) / 2, action_space.high - action_space.low
+        return (middle + reach * random.uniform(-1, 1, (len(state), *action_space.shape))).astype(np.float32)
+    followed = np.where(state.reshape(len(state), -1)[:, -1] > 0, 2, 3) % action_space.n
+    return np.where(random.random(len(state)) < 0.9, followed, random.integers(action_space.n, size=len(state)))
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("n_envs", [1, 5])
 @pytest.mark.parametrize(("full_transitions", "expose_task", "n_episodes"), [(True, True, 3), (False, False, 1)])
 def test_it_equals_single_environments(
-    env_id, small_settings, device, n_envs, full_transitions, expose_task, n_episodes
+    env_id, small_settings, some_tasks, device, n_envs, full_transitions, expose_task, n_episodes
 ):
     def single():
         return Monitor(make_trial(env_id, n_episodes, full_transitions, expose_task, **small_settings))
@@ -54,7 +62,7 @@ def test_it_equals_single_environments(
     distribution = TASK_DISTRIBUTIONS[env_id](**small_settings)
     fast = TrialVecEnv(distribution, n_envs, n_episodes, full_transitions, expose_task, device)
     assert fast.observation_space == slow.observation_space and fast.action_space == slow.action_space
-    task = distribution.task_space.tasks[-1]
+    task = some_tasks(distribution)[-1]
     random, n_ends = np.random.default_rng(0), 0
     for start in ({"seed": 3}, {"options": {"task": task}}, {"seed": 2**40, "options": {"task": task}}, {}):
         for env in (slow, fast):
@@ -65,7 +73,7 @@ def test_it_equals_single_environments(
         assert_equal(expected, got)
         assert [info["task"].tolist() for info in fast.reset_infos] == [i["task"].tolist() for i in slow.reset_infos]
         for _ in range(40):
-            actions = choose(random, expected, slow.action_space.n)
+            actions = choose(random, expected, slow.action_space)
             expected, rewards, dones, infos = slow.step(actions)
             got, fast_rewards, fast_dones, fast_infos = fast.step(actions if device is None else th.as_tensor(actions))
             assert_equal(expected, got)
@@ -86,7 +94,7 @@ def test_variable_lengths_fall_out_of_step():
     env.seed(0)
     observation, random, seen = env.reset(), np.random.default_rng(0), set()
     for _ in range(200):
-        observation, _, dones, _ = env.step(choose(random, observation, 4))
+        observation, _, dones, _ = env.step(choose(random, observation, env.action_space))
         seen.add(tuple(dones.tolist()))
     assert len(seen) > 5
 

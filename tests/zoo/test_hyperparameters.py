@@ -7,6 +7,7 @@ import yaml
 
 from sb3_hyper import HyperPPO
 from sb3_hyper.envs import TASK_DISTRIBUTIONS
+from sb3_hyper.envs.mujoco import MUJOCO_TASK_DISTRIBUTIONS
 from sb3_hyper.zoo.experiment import default_hyperparameters
 from tests.zoo.conftest import MakeExperiment
 
@@ -19,6 +20,8 @@ def test_every_environment_has_an_entry_and_there_is_a_default() -> None:
 
 @pytest.mark.parametrize("env_id", [*TASK_DISTRIBUTIONS, "CartPole-v1", "Pendulum-v1"])
 def test_entry_builds_its_experiment(make_experiment: MakeExperiment, env_id: str) -> None:
+    if env_id in MUJOCO_TASK_DISTRIBUTIONS:
+        pytest.importorskip("mujoco.batch")
     entry = ENTRIES.get(env_id, ENTRIES["default"])
     experiment = make_experiment("hyper_ppo", env_id, seed=0)
     experiment._save_config = lambda saved_hyperparams: None  # type: ignore[method-assign]
