@@ -168,7 +168,8 @@ class TrialVecEnv(VecEnv):
         if name in self._overrides[index]:
             return self._overrides[index][name]
         if name == "task":
-            return self._trials.tasks()[index]
+            # Its own copy: a view would keep the tasks of all environments alive.
+            return np.array(self._trials.row(index)[0][0])
         return self._stand_in(index).get_wrapper_attr(name)
 
     def _stand_in(self, index: int) -> gym.Env[Any, Any]:

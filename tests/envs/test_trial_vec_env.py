@@ -173,6 +173,12 @@ def test_attributes_and_methods_as_sb3_asks_for_them():
     env.close()
 
 
+def test_a_task_that_is_read_keeps_no_others_alive():
+    env = TrialVecEnv(GridNavi(), 3)
+    env.reset()
+    assert all(task.base is None and task.shape == (2,) for task in env.get_attr("task"))
+
+
 def test_rendering(capsys):
     env = TrialVecEnv(GridNavi(), 3, render_mode="rgb_array")
     env.seed(0)
