@@ -160,7 +160,7 @@ def test_relative_links_resolve(path):
 def test_commands_of_this_package_are_understood(path):
     for program in (evaluate, analyse):
         for arguments in commands(TEXTS[path], program.__name__):
-            program.make_parser().parse_args(arguments)
+            assert program.make_parser().parse_args(arguments)
 
 
 @pytest.mark.parametrize("page", PAGES)

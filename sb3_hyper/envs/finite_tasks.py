@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +69,21 @@ def task_table(rows: Sequence[Sequence[float]]) -> npt.NDArray[np.float32]:
     return np.array(rows, dtype=np.float32)
 
 
+def no_split(name: str, n_tasks: int, split: Split) -> ValueError:
+    """
+    The error for a split of tasks that are too few to be divided.
+
+    :param name: The distribution.
+    :param n_tasks: How many tasks it has.
+    :param split: What was asked for.
+    :return: The error; the caller raises it.
+    """
+    return ValueError(
+        f"{name} has only {n_tasks} tasks and a learner needs them all: there is no {split!r} split. "
+        "Leave split=None and test on the same tasks with another seed."
+    )
+
+
 class FiniteTaskDistribution(TaskDistribution):
     """
     A uniform distribution over a table of tasks.
@@ -78,6 +93,9 @@ class FiniteTaskDistribution(TaskDistribution):
     :raises ValueError: If there is no such split, or this distribution cannot be split.
     """
 
+    needs_all_tasks: ClassVar[bool] = False
+    """Whether there are so few tasks that a learner needs them all; then there are no splits."""
+
     def __init__(self, tasks: npt.NDArray[np.float32], split: Split | None) -> None:
         super().__init__(FiniteTaskSpace(tasks), split)
         self.tasks = self._split_tasks(tasks, split)
@@ -86,6 +104,8 @@ class FiniteTaskDistribution(TaskDistribution):
         """Take the rows that belong to the split."""
         if split is None:
             return tasks
+        if self.needs_all_tasks:
+            raise no_split(type(self).__name__, len(tasks), split)
         is_test = np.arange(len(tasks)) % 4 == 3
         return np.array(tasks[is_test if split == "test" else ~is_test])
 

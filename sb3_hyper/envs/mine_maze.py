@@ -87,6 +87,7 @@ class MineMaze(FiniteTaskDistribution):
     task_names: ClassVar[str] = "the indicators (1 emerald, -1 redstone)"
     # "random" is the expectation over the Markov chain of random moves; "no_memory" guesses at the end.
     reference_returns: ClassVar[Mapping[str, float]] = {"random": 13.3, "no_memory": 20.4, "good": 27.4}
+    needs_all_tasks: ClassVar[bool] = True
     n_indicators: ClassVar[int] = 1
     default_rooms: ClassVar[int] = 16
     default_image_size: ClassVar[int] = 10
@@ -114,14 +115,6 @@ class MineMaze(FiniteTaskDistribution):
         self.next_place = self._next_places()
         self.rewards = self._rewards()
         self.frame_numbers = self._frame_numbers()
-
-    def _split_tasks(self, tasks: npt.NDArray[np.float32], split: Split | None) -> npt.NDArray[np.float32]:
-        if split is not None:
-            raise ValueError(
-                f"{type(self).__name__} has only {len(tasks)} tasks and a learner needs them all: there is no "
-                f"{split!r} split. Leave split=None and test on the same tasks with another seed."
-            )
-        return tasks
 
     def _check_settings(self) -> None:
         if self.rooms < 1:

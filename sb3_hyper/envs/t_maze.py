@@ -63,6 +63,7 @@ class TMazeLS(FiniteTaskDistribution):
     fixed_length = True
     task_names: ClassVar[str] = "the indicators (1 up, -1 down) and, where it is random, the corridor's length"
     reference_returns: ClassVar[Mapping[str, float]] = {"random": 2.0, "no_memory": 2.0, "good": 16.0}
+    needs_all_tasks: ClassVar[bool] = True
     n_indicators: ClassVar[int] = 1
     shortest_corridor: ClassVar[int] = 3
 
@@ -102,14 +103,6 @@ class TMazeLS(FiniteTaskDistribution):
                 f"corridor_length={corridor_length} contradicts random_length={random_length}: set one of the two."
             )
         return low, high
-
-    def _split_tasks(self, tasks: npt.NDArray[np.float32], split: Split | None) -> npt.NDArray[np.float32]:
-        if split is not None:
-            raise ValueError(
-                f"{type(self).__name__} has only {len(tasks)} tasks and a learner needs them all: there is no "
-                f"{split!r} split. Leave split=None and test on the same tasks with another seed."
-            )
-        return tasks
 
     @property
     def indicator_positions(self) -> tuple[int, ...]:

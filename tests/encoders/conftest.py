@@ -72,7 +72,7 @@ def sequences(encoder):
 
 
 @pytest.fixture
-def agrees_with_loop():
+def assert_agrees_with_loop():
     """``check(encoder, loop, density)``: values and gradients of a loop. Returns the parameters' gradients."""
 
     def check(encoder, loop, density):

@@ -47,11 +47,11 @@ CASES = {"lru": (LRUEncoder, {"n_states": 5}, lru_loop), "min_gru": (MinGRUEncod
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("density", [0.0, 0.2, 1.0])
-def test_encoder_is_its_papers_equations(name, density, agrees_with_loop):
+def test_encoder_is_its_papers_equations(name, density, assert_agrees_with_loop):
     make, kwargs, loop = CASES[name]
     th.manual_seed(0)
     encoder = make(INPUT_DIM, WIDTH, **kwargs).double()
-    gradients = agrees_with_loop(encoder, partial(loop, encoder), density)
+    gradients = assert_agrees_with_loop(encoder, partial(loop, encoder), density)
     assert all(gradient.abs().sum() > 0 for gradient in gradients)
 
 

@@ -30,10 +30,10 @@ def loop(name, rnn, x, memory, resets):
 
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("density", [0.0, 0.2, 1.0])
-def test_encoder_is_the_loop_over_its_cell(name, density, agrees_with_loop):
+def test_encoder_is_the_loop_over_its_cell(name, density, assert_agrees_with_loop):
     th.manual_seed(0)
     encoder = make_encoder(name, INPUT_DIM, WIDTH).double()
-    agrees_with_loop(encoder, partial(loop, name, encoder.rnn), density)
+    assert_agrees_with_loop(encoder, partial(loop, name, encoder.rnn), density)
 
 
 def test_gru_gradient_without_a_gradient_for_the_input():

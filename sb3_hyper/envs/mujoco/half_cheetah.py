@@ -10,7 +10,7 @@ import numpy.typing as npt
 from array_api_compat import array_namespace
 from gymnasium import spaces
 
-from sb3_hyper.envs.finite_tasks import FiniteTaskSpace, task_table
+from sb3_hyper.envs.finite_tasks import FiniteTaskSpace, no_split, task_table
 from sb3_hyper.envs.mujoco.robot_state import RobotState, control_cost
 from sb3_hyper.envs.mujoco.robot_tasks import Floats, RobotTasks
 from sb3_hyper.envs.random_stream import Array
@@ -80,10 +80,7 @@ class HalfCheetahDir(HalfCheetahTasks):
         self, split: Split | None = None, episode_length: int | None = None, n_threads: int | None = None
     ) -> None:
         if split is not None:
-            raise ValueError(
-                f"{type(self).__name__} has only 2 tasks and a learner needs them all: there is no {split!r} split. "
-                "Leave split=None and test on the same tasks with another seed."
-            )
+            raise no_split(type(self).__name__, 2, split)
         super().__init__(split, episode_length, n_threads)
 
     def make_task_space(self) -> spaces.Box:
