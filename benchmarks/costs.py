@@ -85,7 +85,7 @@ def timed_acting(model: HyperPPO, options: argparse.Namespace) -> Callable[[], f
             synchronize(options.device)
             start = time.perf_counter()
             for _ in range(n_steps):
-                actions, _, _, memory = act(obs, memory, starts, model.policy.sample_noise(options.envs))
+                actions, _, memory, _ = act(obs, memory, starts, model.policy.sample_noise(memory))
                 # Environments wait for their actions, and so for a GPU.
                 actions.cpu()
                 starts = goes_on

@@ -24,25 +24,21 @@ class _GRUScan(th.autograd.Function):
         ctx: Any, gates: th.Tensor, initial: th.Tensor, weight: th.Tensor, bias: th.Tensor, batch_sizes: list[int]
     ) -> th.Tensor:
         width = weight.shape[1]
-        output, recurrent, activated = gates.new_empty(len(gates), width), th.empty_like(gates), th.empty_like(gates)
-        reset_update, new, candidate = activated[:, : 2 * width], activated[:, 2 * width :], recurrent[:, 2 * width :]
+        # What does not depend on h is there before the loop, which adds to it in place.
+        reset_update = gates[:, : 2 * width] + bias[: 2 * width]
+        new = gates[:, 2 * width :].clone(memory_format=th.contiguous_format)
+        candidate = bias[2 * width :].repeat(len(gates), 1)
+        output = th.empty_like(new)
         # Views of every step's rows, made at once: (N, …) -> one (n_t, …) for each t
-        tensors = [
-            gates[:, : 2 * width],
-            gates[:, 2 * width :],
-            output,
-            recurrent,
-            recurrent[:, : 2 * width],
-            candidate,
-        ]
-        tensors += [reset_update, reset_update[:, :width], reset_update[:, width:], new]
+        tensors = (reset_update, reset_update[:, :width], reset_update[:, width:], new, candidate, output)
         rows = [th.split(tensor, batch_sizes) for tensor in tensors]
-        h, weight_t = initial, weight.t().contiguous()
-        for size, gate_rz, gate_n, h_next, product, product_rz, c, rz, r, z, n in zip(batch_sizes, *rows, strict=True):
+        to_reset_update, to_candidate = (part.t().contiguous() for part in th.split(weight, [2 * width, width]))
+        h = initial
+        for size, rz, r, z, n, c, h_next in zip(batch_sizes, *rows, strict=True):
             before = h if len(h) == size else h[:size]
-            th.addmm(bias, before, weight_t, out=product)
-            th.add(gate_rz, product_rz, out=rz).sigmoid_()
-            th.addcmul(gate_n, r, c, out=n).tanh_()
+            rz.addmm_(before, to_reset_update).sigmoid_()
+            c.addmm_(before, to_candidate)
+            n.addcmul_(r, c).tanh_()
             h = th.lerp(n, before, z, out=h_next)
         ctx.save_for_backward(initial, weight, output, reset_update, new, candidate)
         ctx.batch_sizes = batch_sizes
@@ -57,17 +53,14 @@ class _GRUScan(th.autograd.Function):
         states = [initial, *th.split(output, batch_sizes)]
         before = th.cat([state[:size] for state, size in zip(states[:-1], batch_sizes, strict=True)])
         reset, update = th.split(reset_update, width, dim=1)
-        to_new = (1 - update) * (1 - new * new)
-        factors = th.stack(
-            (to_new * candidate * reset * (1 - reset), (before - new) * update * (1 - update), to_new * reset), dim=1
-        )
-        grad, grad_gates = grad_outputs[0].clone(), th.empty_like(factors)
-        carried = grad.new_zeros(0, width)
-        rows = [th.split(tensor, batch_sizes)[::-1] for tensor in (grad, factors, grad_gates, update)]
-        for d, factor, grad_gate, z in zip(*rows, strict=True):
+        grad_gates = new.new_empty(len(new), 3, width)
+        to_new = _write_factors(grad_gates, reset, update, new, candidate, before)
+        grad, carried = grad_outputs[0].clone(), initial[:0]
+        rows = [th.split(tensor, batch_sizes)[::-1] for tensor in (grad, grad_gates, grad_gates.flatten(1), update)]
+        for d, grad_gate, grad_gate_rows, z in zip(*rows, strict=True):
             d[: len(carried)].add_(carried)
-            th.mul(factor, d[:, None], out=grad_gate)
-            carried = th.addmm(d * z, grad_gate.flatten(1), weight)
+            grad_gate.mul_(d[:, None])
+            carried = th.addmm(d * z, grad_gate_rows, weight)
         grad_initial = th.zeros_like(initial)
         grad_initial[: len(carried)] = carried
         recurrent = grad_gates.flatten(1)
@@ -75,6 +68,24 @@ class _GRUScan(th.autograd.Function):
         # The input's share of the candidate gate is not scaled by r.
         th.mul(grad, to_new, out=grad_gates[:, 2])
         return recurrent, grad_initial, grad_weight, grad_bias, None
+
+
+def _write_factors(
+    factors: th.Tensor, reset: th.Tensor, update: th.Tensor, new: th.Tensor, candidate: th.Tensor, before: th.Tensor
+) -> th.Tensor:
+    """
+    The factors of d for the pre-activations of r, z and c, into ``(N, 3, H)``; returns that for n's, ``(N, H)``.
+
+    In few temporaries: at these sizes an allocation costs as much as an operation.
+    """
+    to_reset, to_update, to_candidate = factors.unbind(1)
+    scratch, to_new = 1 - update, new.square()
+    to_new.neg_().add_(1).mul_(scratch)
+    th.sub(before, new, out=to_update).mul_(update).mul_(scratch)
+    th.mul(to_new, reset, out=to_candidate)
+    th.sub(1, reset, out=scratch).mul_(candidate)
+    th.mul(to_candidate, scratch, out=to_reset)
+    return to_new
 
 
 def gru_scan(

@@ -9,10 +9,14 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 
-from sb3_hyper.policies import HyperActorCriticPolicy
+from sb3_hyper.hyper_ppo.rollout_buffer import SequenceRolloutBuffer
+from sb3_hyper.policies import BaseInput, HyperActorCriticPolicy
 
 _SMALL_BATCH = 128
 """Up to this number of environments one thread acts; at 16 it was faster than two, the bound itself is an estimate."""
+
+_VALUED_TOGETHER = 4096
+"""Rows that the critic is asked for at once: enough for its matrix products, little to keep."""
 
 
 @contextmanager
@@ -69,6 +73,34 @@ def as_env_actions(actions: th.Tensor, policy: HyperActorCriticPolicy, obs: Any)
             actions = low + 0.5 * (actions + 1.0) * (high - low)
         actions = actions.clamp(low, high)
     return actions if isinstance(first, th.Tensor) else actions.cpu().numpy()
+
+
+class DeferredValues:
+    """
+    The critic's values of many steps at once: nothing that happens while acting depends on them.
+
+    :param policy: whose critic is asked
+    :param buffer: where the values go, after each step has been added to it
+    """
+
+    def __init__(self, policy: HyperActorCriticPolicy, buffer: SequenceRolloutBuffer) -> None:
+        self._policy, self._buffer = policy, buffer
+        self._inputs: list[BaseInput] = []
+
+    def add(self, critic_input: BaseInput) -> None:
+        """Take the input of the step that the buffer got last, one row for each environment."""
+        self._inputs.append(critic_input)
+        if len(self._inputs) * self._buffer.n_envs >= _VALUED_TOGETHER:
+            self.write()
+
+    @th.no_grad()
+    def write(self) -> None:
+        """Write the values that are still missing."""
+        if self._inputs:
+            x, factors = (th.cat(parts) for parts in zip(*self._inputs, strict=True))
+            values = self._policy.values(BaseInput(x, factors))
+            self._buffer.write_values(values.view(len(self._inputs), -1))
+            self._inputs = []
 
 
 def check_finite(
@@ -149,5 +181,5 @@ def time_limit_values(
     check_finite("terminal observation", obs, limited)
     goes_on = th.zeros(1, len(limited), dtype=th.bool, device=memory.device)
     with th.no_grad():
-        values = policy.evaluate_values(obs, memory[index], goes_on, policy.sample_noise(len(limited)))
+        values = policy.evaluate_values(obs, memory[index], goes_on, policy.sample_noise(memory[index]))
     return th.zeros(len(memory), device=memory.device).index_copy(0, index, values)

@@ -10,12 +10,13 @@ from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import FloatSchedule, explained_variance, safe_mean
+from stable_baselines3.common.utils import FloatSchedule, safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.errors import unknown_name
 from sb3_hyper.hyper_ppo import losses
 from sb3_hyper.hyper_ppo.collection import (
+    DeferredValues,
     acting_threads,
     as_env_actions,
     as_tensor,
@@ -26,9 +27,9 @@ from sb3_hyper.hyper_ppo.collection import (
 )
 from sb3_hyper.hyper_ppo.rollout_buffer import SequenceMinibatch, SequenceRolloutBuffer
 from sb3_hyper.hyper_ppo.settings import check_counts, check_value_loss, check_weight, sequence_length, wanted_length
-from sb3_hyper.hyper_ppo.update_log import update_log
+from sb3_hyper.hyper_ppo.update_log import policy_log, update_log
 from sb3_hyper.normalization import DiscountedReturnScale
-from sb3_hyper.policies import POLICIES, ActingStep, HyperActorCriticPolicy
+from sb3_hyper.policies import POLICIES, Acted, ActingStep, HyperActorCriticPolicy
 
 SelfHyperPPO = TypeVar("SelfHyperPPO", bound="HyperPPO")
 
@@ -209,7 +210,8 @@ class HyperPPO(RecurrentPPO):
         Fill the buffer with ``n_rollout_steps`` steps of every environment.
 
         :param env: the training environments
-        :param callback: called at every step, and at the beginning and end of the rollout
+        :param callback: called at every step, and at the beginning and end of the rollout; values are in the buffer at
+            its end
         :param rollout_buffer: the buffer
         :param n_rollout_steps: steps to take in each environment
         :return: False if the callback stopped the training
@@ -223,14 +225,15 @@ class HyperPPO(RecurrentPPO):
         all_rewards, all_starts, bootstrapped = [], [], []
         with th.no_grad():
             act = self.policy.make_act()
+        deferred_values = DeferredValues(self.policy, rollout_buffer)
         for n_steps in range(n_rollout_steps):
             if self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0:
                 self.policy.reset_noise(env.num_envs)
             obs_tensor = rollout_buffer.write_observation(self._last_obs)  # type: ignore[arg-type]
             episode_starts = as_tensor(self._last_episode_starts, self.device, th.bool)
             memory = self._last_memory
-            noise = self.policy.sample_noise(env.num_envs)
-            actions, values, log_probs, next_memory = self._act(act, obs_tensor, memory, episode_starts, noise)
+            noise = self.policy.sample_noise(memory)
+            actions, log_probs, next_memory, critic_input = self._act(act, obs_tensor, memory, episode_starts, noise)
             clipped_actions = as_env_actions(actions, self.policy, self._last_obs)
             new_obs, rewards, dones, infos = env.step(clipped_actions)
             self.num_timesteps += env.num_envs
@@ -238,20 +241,20 @@ class HyperPPO(RecurrentPPO):
             if not callback.on_step():
                 return False
             self._update_info_buffer(infos, dones)
-            rollout_buffer.add(actions, episode_starts, values, log_probs, memory, noise)
+            rollout_buffer.add(actions, episode_starts, log_probs, memory, noise)
+            deferred_values.add(critic_input)
             all_rewards.append(rewards)
             all_starts.append(episode_starts)
             bootstrapped.append(time_limit_values(self.policy, next_memory, infos))
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts, self._last_memory = dones, next_memory
+        deferred_values.write()
         self._finish_rollout(rollout_buffer, all_rewards, all_starts, bootstrapped)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
 
-    def _act(
-        self, act: ActingStep, obs: Any, memory: th.Tensor, episode_starts: th.Tensor, noise: th.Tensor
-    ) -> tuple[th.Tensor, th.Tensor, th.Tensor, th.Tensor]:
+    def _act(self, act: ActingStep, obs: Any, memory: th.Tensor, episode_starts: th.Tensor, noise: th.Tensor) -> Acted:
         try:
             with th.no_grad(), acting_threads(self.device, self.n_envs):
                 return act(obs, memory, episode_starts, noise)
@@ -280,7 +283,7 @@ class HyperPPO(RecurrentPPO):
         with th.no_grad():
             last_obs = as_tensor(self._last_obs, self.device)
             check_finite("observation", last_obs)
-            noise = self.policy.sample_noise(self.n_envs)
+            noise = self.policy.sample_noise(self._last_memory)
             last_values = self.policy.evaluate_values(last_obs, self._last_memory, ended[None], noise)
         buffer.finish(targets, last_values, ended)
         check_not_diverged(buffer.values)
@@ -335,14 +338,10 @@ class HyperPPO(RecurrentPPO):
     def _log_update(
         self, history: list[losses.Losses], n_last_epoch: int, clip_range: float, clip_range_vf: float | None
     ) -> None:
-        buffer = self.rollout_buffer
-        for key, value in update_log(history, n_last_epoch, self._loss_weights()).items():
+        losses_log = update_log(history, n_last_epoch, self._loss_weights())
+        for key, value in {**losses_log, **policy_log(self.policy, self.rollout_buffer)}.items():
             if key != "train/latent_kl" or self.policy.noise_dim:
                 self.logger.record(key, value)
-        explained = explained_variance(buffer.values.flatten().cpu().numpy(), buffer.returns.flatten().cpu().numpy())
-        self.logger.record("train/explained_variance", explained)
-        if hasattr(self.policy, "log_std"):
-            self.logger.record("train/std", th.exp(self.policy.log_std).mean().item())
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/clip_range", clip_range)
         if clip_range_vf is not None:

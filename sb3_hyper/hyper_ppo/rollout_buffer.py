@@ -109,17 +109,15 @@ class SequenceRolloutBuffer:
         self,
         actions: th.Tensor,
         episode_starts: th.Tensor,
-        values: th.Tensor,
         log_probs: th.Tensor,
         memory: th.Tensor,
         latent_noise: th.Tensor,
     ) -> None:
         """
-        Complete the current step; its observations are there already, its rewards come with the whole rollout's.
+        Complete the current step; its observations are there already, rewards and values come for many steps at once.
 
         :param actions: ``(n_envs, …)``
         :param episode_starts: ``(n_envs,)`` bool, whether a trial started with this step's observation
-        :param values: ``(n_envs,)``
         :param log_probs: ``(n_envs,)``
         :param memory: ``(n_envs, memory_dim)`` before this step
         :param latent_noise: ``(n_envs, noise_dim)``
@@ -127,7 +125,16 @@ class SequenceRolloutBuffer:
         cut, step_in_sequence = divmod(len(self._steps), self.sequence_length)
         if step_in_sequence == 0:
             self.memories[cut] = memory
-        self._steps.append((actions, episode_starts, values, log_probs, latent_noise))
+        self._steps.append((actions, episode_starts, log_probs, latent_noise))
+
+    def write_values(self, values: th.Tensor) -> None:
+        """
+        The critic's values of the latest steps.
+
+        :param values: ``(T, n_envs)``
+        """
+        n_steps = len(self._steps)
+        self.values[n_steps - len(values) : n_steps] = values
 
     def finish(self, rewards: th.Tensor, last_values: th.Tensor, dones: th.Tensor) -> None:
         """
@@ -137,7 +144,7 @@ class SequenceRolloutBuffer:
         :param last_values: ``(n_envs,)`` values after the last step
         :param dones: ``(n_envs,)`` bool, whether the last step ended a trial
         """
-        targets = (self.actions, self.episode_starts, self.values, self.log_probs, self.latent_noise)
+        targets = (self.actions, self.episode_starts, self.log_probs, self.latent_noise)
         for target, steps in zip(targets, zip(*self._steps, strict=True), strict=True):
             target.copy_(th.stack(steps))
         self.rewards.copy_(rewards)

@@ -1,10 +1,13 @@
-"""What an update's losses are logged as: RecurrentPPO's keys and means."""
+"""What an update is logged as: RecurrentPPO's keys and means."""
 
 from collections.abc import Sequence
 
 import torch as th
+from stable_baselines3.common.utils import explained_variance
 
 from sb3_hyper.hyper_ppo.losses import Losses, LossWeights
+from sb3_hyper.hyper_ppo.rollout_buffer import SequenceRolloutBuffer
+from sb3_hyper.policies import HyperActorCriticPolicy
 
 
 def update_log(history: Sequence[Losses], n_last_epoch: int, weights: LossWeights) -> dict[str, float]:
@@ -28,3 +31,18 @@ def update_log(history: Sequence[Losses], n_last_epoch: int, weights: LossWeight
         "train/loss": last.total(weights),
     }
     return {key: value.item() for key, value in values.items()}
+
+
+def policy_log(policy: HyperActorCriticPolicy, buffer: SequenceRolloutBuffer) -> dict[str, float]:
+    """
+    Logger keys of the policy after an update.
+
+    :param policy: the policy
+    :param buffer: the rollout that it was updated from
+    :return: values by key
+    """
+    values, returns = (tensor.flatten().cpu().numpy() for tensor in (buffer.values, buffer.returns))
+    log = {"train/explained_variance": float(explained_variance(values, returns))}
+    if hasattr(policy, "log_std"):
+        log["train/std"] = policy.log_std.exp().mean().item()
+    return log

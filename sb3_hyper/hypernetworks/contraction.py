@@ -5,8 +5,14 @@ from typing import Any
 import torch as th
 from torch.autograd.function import once_differentiable
 
-_CHUNK_BYTES = 1 << 23
-"""Size of the intermediate outer products: small enough for the cache, large enough for full matrix products."""
+_CPU_CHUNK_ROWS = 320
+"""Rows of outer products made at once on a CPU, at least: enough that a matrix product reaches its full rate."""
+
+_CPU_CHUNK_BYTES = 1 << 21
+"""On a CPU chunks may hold more rows up to this size, which the caches nearest to a core keep."""
+
+_DEVICE_CHUNK_BYTES = 1 << 26
+"""On another device a chunk fills the whole device; this bounds its memory."""
 
 _PRODUCTS_BYTES = 1 << 26
 """Up to this size the products with all A_k may be kept for the gradient."""
@@ -65,8 +71,9 @@ def _buffer(h: th.Tensor, x: th.Tensor) -> th.Tensor:
 
 
 def _chunk_rows(h: th.Tensor, x: th.Tensor) -> int:
-    rows = _CHUNK_BYTES // (h.shape[1] * x.shape[1] * x.element_size())
-    return max(1, min(len(x), max(rows, 32)))
+    row_bytes, is_cpu = h.shape[1] * x.shape[1] * x.element_size(), x.device.type == "cpu"
+    rows = max(_CPU_CHUNK_ROWS, _CPU_CHUNK_BYTES // row_bytes) if is_cpu else _DEVICE_CHUNK_BYTES // row_bytes
+    return max(1, min(len(x), rows))
 
 
 def _chunks(h: th.Tensor, x: th.Tensor) -> list[slice]:
@@ -81,8 +88,8 @@ def _outer_product(h: th.Tensor, x: th.Tensor, buffer: th.Tensor) -> th.Tensor:
 
 def _contract_by_outputs(h: th.Tensor, x: th.Tensor, weight: th.Tensor) -> th.Tensor:
     """
-    All A_k x first, then their sum weighted by h: no slower where a layer is not wider than its input, and one pass
-    over memory less.
+    All A_k x first, then their sum weighted by h: less to write than outer products where a layer is narrower than its
+    input.
     """
     n_factors, n_inputs, n_outputs = weight.shape
     # (N, I) (I, K O) -> (N, K, O)
@@ -104,7 +111,7 @@ def contract(h: th.Tensor, x: th.Tensor, weight: th.Tensor) -> th.Tensor:
     :return: ``(N, O)``
     """
     n_factors, n_inputs, n_outputs = weight.shape
-    if n_outputs <= n_inputs and len(x) * n_factors * n_outputs * x.element_size() <= _PRODUCTS_BYTES:
+    if n_outputs < n_inputs and len(x) * n_factors * n_outputs * x.element_size() <= _PRODUCTS_BYTES:
         return _contract_by_outputs(h, x, weight)
     result: th.Tensor = _OuterProductContraction.apply(h, x, weight)  # type: ignore[no-untyped-call]
     return result

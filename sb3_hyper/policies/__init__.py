@@ -1,6 +1,7 @@
 """Policies: the papers' methods as ordinary SB3 policies."""
 
-from sb3_hyper.policies.answers import ActingStep, Evaluation
+from sb3_hyper.policies.agent import BaseInput
+from sb3_hyper.policies.answers import Acted, ActingStep, Evaluation
 from sb3_hyper.policies.policies import HyperActorCriticPolicy
 from sb3_hyper.policies.presets import (
     POLICIES,
@@ -38,7 +39,9 @@ __all__ = [
     "POLICIES",
     "AMRLNoRNNPolicy",
     "AMRLPolicy",
+    "Acted",
     "ActingStep",
+    "BaseInput",
     "CNPPolicy",
     "Evaluation",
     "HyperActorCriticPolicy",

@@ -50,13 +50,13 @@ class AgentOutput(NamedTuple):
 
     :param actor: ``(B, …)`` logits or means
     :param hidden: ``(B, …)`` the actor's last hidden activations
-    :param values: ``(B,)``
+    :param critic: the critic's input
     :param memory: ``(B, memory_dim)`` after the step
     """
 
     actor: th.Tensor
     hidden: th.Tensor
-    values: th.Tensor
+    critic: BaseInput
     memory: th.Tensor
 
 
@@ -146,7 +146,7 @@ class Agent(nn.Module):
     def make_step(self) -> AgentStep:
         """Prepare the agent for acting in a few large operations; what comes back is good until the weights change."""
         extract, encode = self.features.make_step(), self.encoder.make_step()
-        act, value = self.actor.make_step(), self.critic.make_step()
+        act = self.actor.make_step()
         widths = [self.encoder.state_dim, self.held_dim]
 
         def step(
@@ -160,6 +160,6 @@ class Agent(nn.Module):
                 kept, held = hold(latents[None], held, renewals(self.generation, obs, episode_starts[None]))
                 latents, memory = kept[0], th.cat((memory, held), dim=-1)
             actor, critic = self._base_inputs(state, latents)
-            return AgentOutput(*act(*actor), value(*critic)[0].squeeze(-1), memory)
+            return AgentOutput(*act(*actor), critic, memory)
 
         return step

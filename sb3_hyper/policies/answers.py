@@ -4,7 +4,24 @@ from typing import NamedTuple, Protocol
 
 import torch as th
 
+from sb3_hyper.policies.agent import BaseInput
 from sb3_hyper.policies.features import Observation
+
+
+class Acted(NamedTuple):
+    """
+    What a policy that was prepared for acting answers at one step of B environments.
+
+    :param actions: ``(B, *action shape)``
+    :param log_prob: ``(B,)``
+    :param memory: ``(B, memory_dim)`` after the step
+    :param critic_input: what the critic is asked with, when a value is wanted
+    """
+
+    actions: th.Tensor
+    log_prob: th.Tensor
+    memory: th.Tensor
+    critic_input: BaseInput
 
 
 class ActingStep(Protocol):
@@ -12,11 +29,8 @@ class ActingStep(Protocol):
 
     def __call__(
         self, obs: Observation, memory: th.Tensor, episode_starts: th.Tensor, noise: th.Tensor | None = None
-    ) -> tuple[th.Tensor, th.Tensor, th.Tensor, th.Tensor]:
-        """
-        From B observations, memory, whether a trial starts, and the latent's noise to actions, values, log-
-        probabilities and the next memory.
-        """
+    ) -> Acted:
+        """From B observations, memory, whether a trial starts, and the latent's noise."""
         ...
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.preprocessing import is_image_space, preprocess_obs
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from torch import nn
 
@@ -142,6 +142,7 @@ class Features(nn.Module):
         self.extractor = extractor
         width = extractor.features_dim
         is_flat = isinstance(self.state_space, spaces.Box) and isinstance(extractor, FlattenExtractor)
+        self._is_vector = is_flat and type(extractor) is FlattenExtractor and not is_image_space(self.state_space)
         self.normalization = RunningNormalization((width,)) if normalize_states and is_flat else None
         self.transition = TransitionFeatures(space, width, *transition_dims)
         self.embed_state = _embedding(width, state_dim) if state_dim else nn.Identity()
@@ -154,26 +155,34 @@ class Features(nn.Module):
         :param obs: observation with leading axis N
         :return: state features ``(N, state_dim)`` and transition features ``(N, transition.output_dim)``
         """
-        state, inputs = self._state_and_transition(obs)
+        state, previous = self._normalized(self._state_of(obs)), self._previous_state_of(obs)
+        inputs = self.transition.gather(obs, state, None if previous is None else self._normalized(previous))
         return self.embed_state(state), self.transition(inputs)
 
     def make_step(self) -> Callable[[Observation], tuple[th.Tensor, th.Tensor]]:
         """:meth:`forward` for acting, without gradient; good until the weights change."""
         weight, bias = (parameter.detach() for parameter in self.transition.packed_parameters())
-        weight_t = weight.t().contiguous()
+        weight_t, width = weight.t().contiguous(), self.extractor.features_dim
+        normalize, embed_state = self._make_inputs_normalization(weight.shape[1]), self.embed_state
 
         def step(obs: Observation) -> tuple[th.Tensor, th.Tensor]:
-            state, inputs = self._state_and_transition(obs)
-            return self.embed_state(state), th.addmm(bias, inputs, weight_t).relu_()
+            inputs = normalize(self.transition.gather(obs, self._state_of(obs), self._previous_state_of(obs)))
+            return embed_state(inputs[:, :width]), th.addmm(bias, inputs, weight_t).relu_()
 
         return step
 
-    def _state_and_transition(self, obs: Observation) -> tuple[th.Tensor, th.Tensor]:
-        state = self._normalized(self._state_of(obs))
-        previous = None
-        if self.transition.has_previous_state and isinstance(obs, Mapping):
-            previous = self._normalized(self._extract(obs["previous_observation"]))
-        return state, self.transition.gather(obs, state, previous)
+    def _make_inputs_normalization(self, n_inputs: int) -> Callable[[th.Tensor], th.Tensor]:
+        """The normalisation of the states among an encoder's inputs: they stand first and, where it is there, last."""
+        if self.normalization is None:
+            return nn.Identity()
+        width, like = self.extractor.features_dim, self.normalization.scale
+        scale, offset, bound = like.new_ones(n_inputs), like.new_zeros(n_inputs), like.new_full((n_inputs,), th.inf)
+        for start in [0, n_inputs - width] if self.transition.has_previous_state else [0]:
+            scale[start : start + width] = self.normalization.scale
+            offset[start : start + width] = self.normalization.offset
+            bound[start : start + width] = self.normalization.bound
+        low = -bound
+        return lambda inputs: th.addcmul(offset, inputs, scale).clamp(low, bound)
 
     def update_normalization(self, obs: Observation) -> None:
         """Take observations ``(N, …)`` into the running moments; nothing to do where states are not normalised."""
@@ -184,7 +193,15 @@ class Features(nn.Module):
     def _state_of(self, obs: Observation) -> th.Tensor:
         return self._extract(obs["observation"] if self.is_trial and isinstance(obs, Mapping) else obs)
 
+    def _previous_state_of(self, obs: Observation) -> th.Tensor | None:
+        if self.transition.has_previous_state and isinstance(obs, Mapping):
+            return self._extract(obs["previous_observation"])
+        return None
+
     def _extract(self, state: Observation) -> th.Tensor:
+        if self._is_vector and isinstance(state, th.Tensor):
+            # What SB3's preprocessing and its FlattenExtractor do, without their questions.
+            return state.float().flatten(1)
         features: th.Tensor = self.extractor(
             preprocess_obs(state, self.state_space, normalize_images=self.normalize_images)  # type: ignore[arg-type]
         )

@@ -23,7 +23,7 @@ from torch import nn
 from sb3_hyper.aggregators import Aggregator
 from sb3_hyper.encoders import SequenceEncoder
 from sb3_hyper.policies.agent import BaseInput
-from sb3_hyper.policies.answers import ActingStep, Evaluation
+from sb3_hyper.policies.answers import Acted, ActingStep, Evaluation
 from sb3_hyper.policies.build import build_agent, default_extractor
 from sb3_hyper.policies.features import Observation, state_space_of
 from sb3_hyper.policies.generation import Generation
@@ -251,12 +251,13 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
         encoded = self.agent.encode(obs, memory, episode_starts[None], noise)
         distribution = self._distribution(encoded.actor)
         actions = distribution.get_actions(deterministic=deterministic)
-        log_prob, values = distribution.log_prob(actions), self._values(encoded.critic)
+        log_prob, values = distribution.log_prob(actions), self.values(encoded.critic)
         return actions.view(-1, *self.action_space.shape or ()), values, log_prob, encoded.memory
 
     def make_act(self) -> ActingStep:
         """
-        Prepare :meth:`act` for many steps with the weights as they are now: the same in fewer operations.
+        Prepare :meth:`act` for many steps with the weights as they are now: the same in fewer operations, without the
+        critic, whose input comes back for :meth:`values`.
 
         Call it and what it returns under ``th.no_grad()``, and again when the weights have changed.
         """
@@ -265,14 +266,14 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
 
         def act(
             obs: Observation, memory: th.Tensor, episode_starts: th.Tensor, noise: th.Tensor | None = None
-        ) -> tuple[th.Tensor, th.Tensor, th.Tensor, th.Tensor]:
-            output, hidden, values, memory = step(obs, memory, episode_starts, noise)
+        ) -> Acted:
+            output, hidden, critic_input, memory = step(obs, memory, episode_starts, noise)
             if is_categorical:
-                actions, log_prob = sample_categorical(output)
-                return actions, values, log_prob, memory
+                return Acted(*sample_categorical(output), memory, critic_input)
             distribution = self._distribution_of(output, hidden)
             actions = distribution.get_actions()
-            return actions.view(-1, *self.action_space.shape or ()), values, distribution.log_prob(actions), memory
+            shaped = actions.view(-1, *self.action_space.shape or ())
+            return Acted(shaped, distribution.log_prob(actions), memory, critic_input)
 
         return act
 
@@ -304,17 +305,17 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
         distribution = self._distribution(encoded.actor)
         log_prob, entropy = distribution.log_prob(actions), distribution.entropy()
         latent_kl = self.agent.to_latent.kl_to_prior(encoded.encodings)
-        return Evaluation(self._values(encoded.critic), log_prob, entropy, latent_kl)
+        return Evaluation(self.values(encoded.critic), log_prob, entropy, latent_kl)
 
     def evaluate_values(
         self, obs: Observation, memory: th.Tensor, resets: th.Tensor, noise: th.Tensor | None = None
     ) -> th.Tensor:
         """The critic along sequences; arguments as in :meth:`evaluate_sequences`. ``(T * B,)``."""
-        return self._values(self.agent.encode(obs, memory, resets, noise).critic)
+        return self.values(self.agent.encode(obs, memory, resets, noise).critic)
 
-    def sample_noise(self, n_envs: int) -> th.Tensor:
-        """What a Gaussian latent is sampled with at one step: ``(n_envs, noise_dim)`` standard normal numbers."""
-        return th.randn(n_envs, self.noise_dim, device=self.device)
+    def sample_noise(self, memory: th.Tensor) -> th.Tensor:
+        """What a Gaussian latent is sampled with at one step of B environments: ``(B, noise_dim)`` standard normal."""
+        return th.randn(len(memory), self.noise_dim, device=memory.device)
 
     @property
     def noise_dim(self) -> int:
@@ -325,7 +326,8 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
         """Take N observations into the running moments of the states."""
         self.agent.features.update_normalization(obs)
 
-    def _values(self, critic_input: BaseInput) -> th.Tensor:
+    def values(self, critic_input: BaseInput) -> th.Tensor:
+        """The critic's values ``(N,)`` for N of its inputs."""
         values: th.Tensor = self.agent.critic(*critic_input)[0]
         return values.squeeze(-1)
 

@@ -65,7 +65,9 @@ def check_same_update(ours, theirs):
     for (name, p), q in zip(ours.policy.named_parameters(), theirs.policy.parameters(), strict=True):
         assert (p.grad is None) == (q.grad is None), name
         if p.grad is not None:
-            th.testing.assert_close(p.grad, q.grad, rtol=1e-3, atol=1e-5, msg=lambda m, name=name: f"{name}: {m}")
+            # Sums in another order: what is lost to rounding goes by the largest entry.
+            atol = 2e-5 * max(1.0, q.grad.abs().max().item())
+            th.testing.assert_close(p.grad, q.grad, rtol=1e-3, atol=atol, msg=lambda m, name=name: f"{name}: {m}")
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -141,7 +143,7 @@ def test_gradients_flow_through_sequences_and_no_further(make_model, collect, le
         now = {key: x[t] for key, x in buffer.observations.items()}
         encoded = policy.agent.encode(now, memory, buffer.episode_starts[t : t + 1])
         memory = encoded.memory
-        values.append(policy._values(encoded.critic))
+        values.append(policy.values(encoded.critic))
     expected = th.autograd.grad(th.stack(values).square().sum(), parameters)
     objective = 0.0
     for batch in buffer.get(12):

@@ -8,6 +8,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_hyper.envs import TMazeLS, TrialVecEnv
+from sb3_hyper.hyper_ppo import collection
 from sb3_hyper.hyper_ppo.collection import as_env_actions, time_limit_values
 from sb3_hyper.hyper_ppo.rollout_buffer import SequenceRolloutBuffer
 from sb3_hyper.policies.recurrent_state import pack_memory
@@ -159,12 +160,22 @@ def test_advantages_are_those_of_sb3(n_steps, n_envs, gamma, gae_lambda):
         values, log_probs = th.randn(2, n_envs)
         starts = rng.random(n_envs) < 0.3
         theirs.add(zeros, zeros, rewards[t], starts, values, log_probs)
-        ours.add(th.zeros(n_envs, 1), th.as_tensor(starts), values, log_probs, th.zeros(n_envs, 2), th.zeros(n_envs, 1))
+        ours.add(th.zeros(n_envs, 1), th.as_tensor(starts), log_probs, th.zeros(n_envs, 2), th.zeros(n_envs, 1))
+        ours.write_values(values[None])
     last_values, dones = th.randn(n_envs), rng.random(n_envs) < 0.5
     theirs.compute_returns_and_advantage(last_values, dones)
     ours.finish(th.as_tensor(rewards), last_values, th.as_tensor(dones))
     np.testing.assert_allclose(ours.advantages, theirs.advantages, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(ours.returns, theirs.returns, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_together", [1, 2, 5, 12, 100])
+def test_values_are_the_critics_however_many_steps_wait_for_them(make_model, collect, monkeypatch, n_together):
+    model = make_model("SplAggerPolicy")
+    monkeypatch.setattr(collection, "_VALUED_TOGETHER", n_together * model.n_envs)
+    buffer = collect(model)
+    batch = next(buffer.get(model.n_steps * model.n_envs))
+    th.testing.assert_close(batch.old_values, evaluated(model, batch)[0])
 
 
 @pytest.mark.parametrize(("length", "batch_size"), [(6, 24), (6, 6), (3, 12), (1, 4), (2, 24)])
@@ -174,7 +185,8 @@ def test_minibatches_partition_the_rollout(length, batch_size):
     numbers = 10.0 * th.arange(4) + th.arange(6)[:, None]
     for number in numbers:
         buffer.write_observation(number[:, None])
-        buffer.add(number[:, None], number % 7 == 0, number, number, th.stack((number, number), dim=1), number[:, None])
+        buffer.add(number[:, None], number % 7 == 0, number, th.stack((number, number), dim=1), number[:, None])
+    buffer.write_values(numbers)
     buffer.finish(numbers, th.zeros(4), th.zeros(4, dtype=th.bool))
     buffer.advantages[:] = buffer.returns[:] = numbers
     orders = []

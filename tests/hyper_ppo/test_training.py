@@ -138,7 +138,7 @@ class Recorder(BaseCallback):
         self.events.append("rollout start")
 
     def _on_step(self):
-        assert {"rewards", "dones", "infos", "actions", "new_obs", "values"} <= set(self.locals)
+        assert {"rewards", "dones", "infos", "actions", "new_obs"} <= set(self.locals)
         self.events.append("step")
         return True
 

@@ -12,7 +12,8 @@ from sb3_hyper.hypernetworks.contraction import contract, contract_reference
 SHAPES = [(7, 5, 3), (7, 3, 5), (1, 4, 4), (2, 1, 1)]
 by_outputs = {"_PRODUCTS_BYTES": 1 << 30}
 by_outer_products = {"_PRODUCTS_BYTES": 0}
-ORDERS = {"outputs": by_outputs, "outer": by_outer_products, "chunks": {"_PRODUCTS_BYTES": 0, "_CHUNK_BYTES": 1}}
+in_chunks = {**by_outer_products, "_CPU_CHUNK_ROWS": 32, "_CPU_CHUNK_BYTES": 1}
+ORDERS = {"outputs": by_outputs, "outer": by_outer_products, "chunks": in_chunks}
 
 
 def make(n_rows, n_factors, n_inputs, n_outputs):
@@ -47,7 +48,8 @@ def test_every_order_is_reached(monkeypatch):
     assert calls == ["outputs"]
     h, x, _ = make(100, 3, 5, 2)
     assert len(contraction._chunks(h, x)) == 1
-    monkeypatch.setattr(contraction, "_CHUNK_BYTES", 1)
+    for name, value in in_chunks.items():
+        monkeypatch.setattr(contraction, name, value)
     assert [len(h[rows]) for rows in contraction._chunks(h, x)] == [32, 32, 32, 4]
 
 

@@ -16,10 +16,10 @@ def check_acting(policy, sample):
     with th.no_grad():
         act = policy.make_act()
         for noise in (None, th.randn(B, policy.noise_dim)):
-            actions, values, log_prob, after = act(obs, memory, starts, noise)
+            actions, log_prob, after, critic_input = act(obs, memory, starts, noise)
             assert actions.shape == (B, *policy.action_space.shape)
             expected = policy.evaluate_sequences(obs, actions, memory, starts[None], noise)
-            th.testing.assert_close((values, log_prob), (expected.values, expected.log_prob))
+            th.testing.assert_close((policy.values(critic_input), log_prob), (expected.values, expected.log_prob))
             expected_after = policy.act(obs, memory, starts, noise=noise)[3]
             th.testing.assert_close(after, expected_after)
             memory = after
@@ -50,7 +50,8 @@ def test_weights_are_prepared_anew(make_policy, sample):
         policy.make_act()
         for parameter in policy.parameters():
             parameter.add_(0.1 * th.randn_like(parameter))
-        th.testing.assert_close(policy.make_act()(obs, memory, starts)[1], policy.act(obs, memory, starts)[1])
+        acted = policy.make_act()(obs, memory, starts)
+        th.testing.assert_close(policy.values(acted.critic_input), policy.act(obs, memory, starts)[1])
 
 
 def test_categorical_samples_follow_their_probabilities():

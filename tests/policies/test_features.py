@@ -76,7 +76,7 @@ def check_every_parameter_is_trained(policy, sample):
     noise = th.randn(4, policy.noise_dim)
     encoded = policy.agent.encode(obs, memory, th.zeros(2, 2, dtype=th.bool), noise)
     distribution = policy._distribution(encoded.actor)
-    objective = policy._values(encoded.critic).sum() + distribution.log_prob(distribution.sample()).sum()
+    objective = policy.values(encoded.critic).sum() + distribution.log_prob(distribution.sample()).sum()
     objective.backward()
     assert all(p.grad is not None for p in policy.parameters())
 

@@ -98,8 +98,10 @@ def test_factors_change_where_they_are_renewed(generation, n_factors, make_polic
     resets = th.zeros(7, 1, dtype=th.bool)
     resets[0] = True
     encoded = policy.agent.encode(obs, th.zeros(1, policy.memory_dim), resets)
-    assert len(th.unique(encoded.actor.factors.detach(), dim=0)) == n_factors
-    changes = (encoded.actor.factors[1:] != encoded.actor.factors[:-1]).any(dim=1).nonzero().flatten() + 1
+    factors = encoded.actor.factors.detach()
+    # A matrix product may round equal rows differently.
+    changes = (~factors[1:].isclose(factors[:-1], atol=1e-6)).any(dim=1).nonzero().flatten() + 1
+    assert len(changes) == n_factors - 1
     assert changes.tolist() == {"step": [1, 2, 3, 4, 5, 6], "episode": [2, 5], "trial": []}[generation]
     assert policy.memory_dim == policy.agent.encoder.state_dim + (0 if generation == "step" else 25)
 

@@ -74,8 +74,8 @@ def test_all_orders_agree_for_every_policy(policy_class, make_policy, sample, sc
     results = [with_gradients(policy, *way(policy, *batch)) for way in (time_major, sequence_major, step_by_step)]
     # Straight-through: the running sum whose gradient is taken begins with the batch, so one step alone has no past.
     n_parts = 3 if policy.settings.straight_through else len(results[0])
-    th.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-4)
-    th.testing.assert_close(results[2][:n_parts], results[0][:n_parts], rtol=1e-4, atol=1e-4)
+    th.testing.assert_close(results[1], results[0], rtol=1e-4, atol=5e-4)
+    th.testing.assert_close(results[2][:n_parts], results[0][:n_parts], rtol=1e-4, atol=5e-4)
 
 
 def test_all_orders_agree_for_every_trial(trial_case, make_policy, sample, scramble):

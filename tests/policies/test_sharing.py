@@ -21,7 +21,7 @@ def test_what_both_losses_train(sharing, make_policy, sample, scramble):
     obs = policy.obs_to_tensor(sample(policy.observation_space, N))[0]
     encoded = policy.agent.encode(obs, th.zeros(N, policy.memory_dim), th.ones(1, N, dtype=th.bool))
     by_actor = trained_by(policy._distribution(encoded.actor).log_prob(th.zeros(N)).sum(), policy)
-    by_critic = trained_by(policy._values(encoded.critic).sum(), policy)
+    by_critic = trained_by(policy.values(encoded.critic).sum(), policy)
     in_common = {name.split(".")[1] for name in by_actor & by_critic if "hidden_layers" not in name}
     assert in_common == {"features", "encoder", "to_latent"} | ({"trunk"} if sharing != "nothing" else set())
     assert any("hidden_layers" in name for name in by_actor & by_critic) == (sharing == "hidden_layers")
