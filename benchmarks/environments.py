@@ -1,5 +1,6 @@
 """
-Environment steps per second: ours, native for many trials, against SB3's DummyVecEnv and SubprocVecEnv.
+Environment steps per second: ours, native for many trials, against SB3's DummyVecEnv and SubprocVecEnv; for robots also
+against EnvPool, where it is installed, and MuJoCo's step alone, on as many threads.
 
     python benchmarks/environments.py --envs HalfCheetahDir-v0 AntDir-v0 --n-envs 1 16 64 256 --repetitions 3
 
@@ -17,10 +18,13 @@ import numpy as np
 import torch as th
 from gymnasium.vector.utils import batch_space
 from measuring import describe_machine, interleaved, median_and_spread, print_table
+from physics_peers import envpool_steps, physics_steps
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from sb3_hyper.envs import TASK_DISTRIBUTIONS, batched_vec_env
+from sb3_hyper.envs.mujoco.physics import useful_threads
+from sb3_hyper.envs.mujoco.robot_tasks import RobotTasks
 
 DEFAULT_ENVS = ("HalfCheetahDir-v0", "AntDir-v0", "TMazeLS-v0", "GridNavi-v0")
 
@@ -64,6 +68,12 @@ def measure(env_id: str, n_envs: int, options: argparse.Namespace) -> list[list[
     """The rows of one environment at one number of copies."""
     competitors = make_competitors(env_id, n_envs, options.most_processes)
     cases = {name: timed_steps(env, options.seconds) for name, env in competitors.items()}
+    distribution = TASK_DISTRIBUTIONS[env_id]()
+    if isinstance(distribution, RobotTasks):
+        n_threads = useful_threads(n_envs)
+        envpool = envpool_steps(env_id, n_envs, n_threads, options.seconds)
+        cases |= {"EnvPool": envpool} if envpool else {}
+        cases["mj_step alone"] = physics_steps(distribution, n_threads, options.seconds)
     rates = interleaved(cases, options.repetitions)
     for env in competitors.values():
         env.close()
