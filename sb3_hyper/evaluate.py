@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import gymnasium as gym
 from stable_baselines3.common.env_util import make_vec_env
@@ -15,14 +16,18 @@ from stable_baselines3.common.type_aliases import PolicyPredictor
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_hyper.adaptation import AdaptationResult
+from sb3_hyper.adaptation_statistics import AdaptationStatistics
+from sb3_hyper.bootstrap import RESAMPLINGS
 from sb3_hyper.command_line import StoreKeywords, run_command
 from sb3_hyper.envs import register_environments
 from sb3_hyper.envs.vec_env import batched_vec_env
 from sb3_hyper.errors import did_you_mean
-from sb3_hyper.evaluation import BASELINES, MOST_ENVS, evaluate_adaptation
+from sb3_hyper.evaluation import BASELINES, MOST_ENVS, evaluate_adaptation, evaluate_tasks
 from sb3_hyper.saved_runs import ALGORITHMS, SavedRun, env_kwargs_of, find_run, load_model
 
 OUTPUT_NAME = "adaptation_curve"
+
+MakeVecEnv: TypeAlias = Callable[[list[Callable[[], gym.Env[Any, Any]]]], VecEnv]
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -31,6 +36,27 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m sb3_hyper.evaluate",
         description="Evaluate an agent over whole trials and draw its adaptation curve.",
     )
+    add_agent_options(parser)
+    several = parser.add_mutually_exclusive_group()
+    several.add_argument("--exp-ids", help="numbers of several runs: statistics over them", nargs="+", type=int)
+    several.add_argument("--models", help="several saved models: statistics over them", nargs="+", type=Path)
+    parser.add_argument(
+        "--resampling", help="bootstrap of statistics over runs", default="crossed", choices=list(RESAMPLINGS)
+    )
+    parser.add_argument("--n-trials", help="number of trials", default=200, type=int)
+    parser.add_argument("--n-envs", help="trials that run side by side (default: up to 100)", type=int)
+    parser.add_argument(
+        "-o", "--output", help="where to write (default: the run's folder, else the working folder)", type=Path
+    )
+    return parser
+
+
+def add_agent_options(parser: argparse.ArgumentParser) -> None:
+    """
+    Add what says which agent plays where, and how.
+
+    :param parser: the command line
+    """
     parser.add_argument("--env", help="environment ID", required=True)
     parser.add_argument("--algo", help="RL algorithm", default="hyper_ppo", choices=list(ALGORITHMS))
     agent = parser.add_mutually_exclusive_group()
@@ -39,8 +65,6 @@ def make_parser() -> argparse.ArgumentParser:
     agent.add_argument("--baseline", help="an untrained agent", choices=list(BASELINES))
     parser.add_argument("--exp-id", help="number of the run (0: the latest, -1: no run folder)", default=0, type=int)
     parser.add_argument("--load-best", help="load the best model instead of the last", action="store_true")
-    parser.add_argument("--n-trials", help="number of trials", default=200, type=int)
-    parser.add_argument("--n-envs", help="trials that run side by side (default: up to 100)", type=int)
     parser.add_argument("--seed", help="random generator seed", default=0, type=int)
     parser.add_argument("--stochastic", help="sample actions instead of taking the likeliest", action="store_true")
     parser.add_argument("--device", help="PyTorch device (cpu, cuda, ...)", default="auto")
@@ -50,10 +74,6 @@ def make_parser() -> argparse.ArgumentParser:
         "--env-kwargs", help="arguments of the environment, key:value ...", nargs="+", action=StoreKeywords, default={}
     )
     parser.add_argument("--gym-packages", help="modules to import, which register environments", nargs="+", default=[])
-    parser.add_argument(
-        "-o", "--output", help="where to write (default: the run's folder, else the working folder)", type=Path
-    )
-    return parser
 
 
 class Setting(NamedTuple):
@@ -70,11 +90,12 @@ class Setting(NamedTuple):
     output: Path
 
 
-def prepare(options: argparse.Namespace) -> Setting:
+def prepare(options: argparse.Namespace, vec_env_cls: MakeVecEnv = batched_vec_env) -> Setting:
     """
     Find or load everything that the command line names.
 
     :param options: what :func:`make_parser` parsed
+    :param vec_env_cls: puts environments together
     :return: agent, environments and the output folder
     :raises OSError: when something is missing on the disk
     :raises ValueError: when an option is out of range, or the model cannot be read
@@ -85,7 +106,7 @@ def prepare(options: argparse.Namespace) -> Setting:
     register_environments()
     _check_options(options)
     if options.baseline is not None:
-        env = make_env(options, None)
+        env = make_env(options, None, vec_env_cls)
         return Setting(BASELINES[options.baseline](env.action_space, options.seed), env, options.output or Path())
     run = None
     if options.model is None:
@@ -93,7 +114,8 @@ def prepare(options: argparse.Namespace) -> Setting:
     path = options.model if run is None else run.model
     print(f"Loading {path}")
     model = load_model(options.algo, path, options.device)
-    return Setting(model, make_env(options, run), options.output or (Path() if run is None else run.folder))
+    env = make_env(options, run, vec_env_cls)
+    return Setting(model, env, options.output or (Path() if run is None else run.folder))
 
 
 def _check_options(options: argparse.Namespace) -> None:
@@ -109,19 +131,20 @@ def _check_options(options: argparse.Namespace) -> None:
         )
 
 
-def make_env(options: argparse.Namespace, run: SavedRun | None) -> VecEnv:
+def make_env(options: argparse.Namespace, run: SavedRun | None, vec_env_cls: MakeVecEnv = batched_vec_env) -> VecEnv:
     """
     Build the environments as the run had them, with normalisation statistics frozen.
 
     :param options: what :func:`make_parser` parsed
     :param run: the run; None if there is none
+    :param vec_env_cls: puts environments together
     :return: the environments
     """
     env_kwargs = {**(env_kwargs_of(run) if run else {}), **options.env_kwargs}
     if options.split is not None:
         env_kwargs["split"] = options.split
     n_envs = options.n_envs or min(options.n_trials, MOST_ENVS)
-    env = make_vec_env(options.env, n_envs, options.seed, env_kwargs=env_kwargs, vec_env_cls=batched_vec_env)  # type: ignore[arg-type]
+    env = make_vec_env(options.env, n_envs, options.seed, env_kwargs=env_kwargs, vec_env_cls=vec_env_cls)  # type: ignore[arg-type]
     statistics = run.parameters / "vecnormalize.pkl" if run else None
     if statistics is not None and statistics.is_file():
         normalized = VecNormalize.load(str(statistics), env)
@@ -149,12 +172,63 @@ def write(result: AdaptationResult, folder: Path) -> None:
     print(f"Saved {folder / OUTPUT_NAME}.png")
 
 
+def each_run(options: argparse.Namespace) -> dict[str, argparse.Namespace]:
+    """
+    Take several runs apart.
+
+    :param options: what :func:`make_parser` parsed, with ``exp_ids`` or ``models``
+    :return: name of each run -> the options that :func:`prepare` would read for it alone
+    :raises OSError: when a run is missing
+    :raises ValueError: when a run is there twice, or one agent is named besides several
+    """
+    if options.model is not None or options.baseline is not None or options.exp_id != 0:
+        raise ValueError("--exp-ids and --models name several agents; leave --exp-id, --model and --baseline out.")
+    _check_options(options)
+    where = (options.folder, options.algo, options.env)
+    paths = options.models or [find_run(*where, number, options.load_best).model for number in options.exp_ids]
+    if len(set(paths)) < len(paths):
+        raise ValueError(f"A run is named twice in {', '.join(map(str, paths))}: it would count twice. Name each once.")
+    choices = [{"model": path} for path in paths] if options.models else [{"exp_id": n} for n in options.exp_ids]
+    return {
+        str(path): argparse.Namespace(**{**vars(options), **choice})
+        for path, choice in zip(paths, choices, strict=True)
+    }
+
+
+def run_several(options: argparse.Namespace) -> None:
+    """
+    Evaluate several runs on the same tasks, print statistics over them and write ``ENV_statistics.json``.
+
+    :param options: what :func:`make_parser` parsed, with ``exp_ids`` or ``models``
+    :raises ValueError: when the runs do not belong together
+    """
+    for module in options.gym_packages:
+        importlib.import_module(module)
+    results = []
+    for name, single in each_run(options).items():
+        model, env, _ = prepare(single)
+        try:
+            results.append(evaluate_tasks(model, env, options.n_trials, not options.stochastic, options.seed, name))
+        finally:
+            env.close()
+    statistics = replace(AdaptationStatistics.join(results), resampling=options.resampling)
+    print(f"\n{statistics.table()}")
+    folder = options.output or (Path() if options.models else options.folder / options.algo)
+    # RL-Zoo writes "ALE/Pong-v5" as "ALE-Pong-v5".
+    name = "_".join([options.env.replace("/", "-"), *([options.split] if options.split else []), "statistics"])
+    statistics.save(folder / f"{name}.json")
+    print(f"\nSaved {folder / name}.json")
+
+
 def run(options: argparse.Namespace) -> None:
     """
     Evaluate what the command line says, print the adaptation and write it.
 
     :param options: what :func:`make_parser` parsed
     """
+    if options.exp_ids or options.models:
+        run_several(options)
+        return
     model, env, output = prepare(options)
     try:
         result = evaluate_adaptation(model, env, options.n_trials, not options.stochastic, options.seed)

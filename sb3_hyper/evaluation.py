@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
@@ -12,14 +13,15 @@ import torch as th
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.type_aliases import PolicyPredictor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecTransposeImage, is_vecenv_wrapped
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecTransposeImage
 
 from sb3_hyper.adaptation import AdaptationResult
+from sb3_hyper.adaptation_statistics import AdaptationStatistics
 from sb3_hyper.envs.task import TaskDistribution
 from sb3_hyper.envs.vec_env import batched_vec_env
+from sb3_hyper.trial_play import MAX_TRIAL_LENGTH, PlayedTrial, play_tasks, play_trials
 
 MOST_ENVS = 100
 """How many trials run side by side where nothing else is said."""
@@ -79,7 +81,7 @@ def evaluate_adaptation(
     n_trials: int = 200,
     deterministic: bool = True,
     seed: int | None = None,
-    max_trial_length: int = 100_000,
+    max_trial_length: int = MAX_TRIAL_LENGTH,
 ) -> AdaptationResult:
     """
     Play trials and keep the return of every episode in them.
@@ -99,7 +101,67 @@ def evaluate_adaptation(
     """
     if n_trials < 1:
         raise ValueError(f"n_trials={n_trials}: wanted at least 1 trial; 200 give an interval that is narrow enough.")
-    vec_env = _with_channels_first(_as_vec_env(env, n_trials))
+    with _prepared(model, env, n_trials, seed) as vec_env:
+        trials = play_trials(model, vec_env, n_trials, deterministic, max_trial_length)
+        return AdaptationResult(
+            environment=_environment_name(vec_env),
+            policy=_policy_name(model),
+            returns=as_table(trials),
+            deterministic=deterministic and not isinstance(model, RandomBaseline),
+            seed=seed,
+            reference_returns=reference_returns(vec_env),
+        )
+
+
+def evaluate_tasks(
+    model: PolicyPredictor,
+    env: VecEnv | gym.Env[Any, Any] | str,
+    n_tasks: int = 200,
+    deterministic: bool = True,
+    seed: int = 0,
+    run: str = "run",
+    max_trial_length: int = MAX_TRIAL_LENGTH,
+) -> AdaptationStatistics:
+    """
+    Play one trial on each of many tasks, the same for every model: one run of an experiment.
+
+    Runs are put together by :meth:`AdaptationStatistics.join`.
+
+    :param model: anything with SB3's ``predict``: an algorithm, a policy or a baseline
+    :param env: a vectorised environment, one environment, or the id of a registered one (up to 100 copies are made)
+    :param n_tasks: number of tasks, at least 1
+    :param deterministic: whether to take the likeliest actions
+    :param seed: the seed that stands for these tasks, and for the actions
+    :param run: the run's name
+    :param max_trial_length: steps after which a trial is taken for endless
+    :return: the returns of this run, with their statistics
+    :raises ValueError: as :func:`evaluate_adaptation`
+    """
+    if n_tasks < 1:
+        raise ValueError(f"n_tasks={n_tasks}: wanted at least 1 task; 200 give an interval that is narrow enough.")
+    with _prepared(model, env, n_tasks, seed) as vec_env:
+        trials = play_tasks(model, vec_env, n_tasks, seed, deterministic, max_trial_length)
+        distribution, successes = _distribution(vec_env), success_table(trials)
+        return AdaptationStatistics(
+            environment=_environment_name(vec_env),
+            policy=_policy_name(model),
+            runs=(run,),
+            returns=as_table(trials)[None],
+            tasks=_task_vectors(trials),
+            distribution="" if distribution is None else repr(distribution),
+            deterministic=deterministic and not isinstance(model, RandomBaseline),
+            seed=seed,
+            reference_returns=reference_returns(vec_env, of_any_split=True),
+            successes=None if successes is None else successes[None],
+        )
+
+
+@contextmanager
+def _prepared(
+    model: PolicyPredictor, env: VecEnv | gym.Env[Any, Any] | str, n_trials: int, seed: int | None
+) -> Iterator[VecEnv]:
+    """The environments as the model saw them, seeded; the caller's random numbers go on as before."""
+    vec_env = with_channels_first(_as_vec_env(env, n_trials))
     try:
         check_spaces(model, vec_env)
         with th.random.fork_rng(range(th.cuda.device_count()), enabled=seed is not None):
@@ -108,15 +170,7 @@ def evaluate_adaptation(
                 vec_env.seed(seed)
                 if isinstance(model, RandomBaseline):
                     model.seed(seed)
-            returns = _play(model, vec_env, n_trials, deterministic, max_trial_length)
-        return AdaptationResult(
-            environment=_environment_name(vec_env),
-            policy=_policy_name(model),
-            returns=_as_table(returns),
-            deterministic=deterministic and not isinstance(model, RandomBaseline),
-            seed=seed,
-            reference_returns=reference_returns(vec_env),
-        )
+            yield vec_env
     finally:
         if isinstance(env, str):
             vec_env.close()
@@ -130,8 +184,13 @@ def _as_vec_env(env: VecEnv | gym.Env[Any, Any] | str, n_trials: int) -> VecEnv:
     return batched_vec_env([lambda: env])
 
 
-def _with_channels_first(env: VecEnv) -> VecEnv:
-    """What SB3's algorithms do to images before they train on them."""
+def with_channels_first(env: VecEnv) -> VecEnv:
+    """
+    Do to images what SB3's algorithms do to them before they train on them.
+
+    :param env: the environments
+    :return: the same, or a wrapper that shows images with their channels first
+    """
     space = env.observation_space
     parts = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
     images = [part for part in parts if isinstance(part, spaces.Box) and is_image_space(part)]
@@ -163,80 +222,68 @@ def _where_different(trained: spaces.Space[Any], given: spaces.Space[Any]) -> tu
     return tuple(spaces.Dict({k: s for k, s in space.items() if k not in same}) for space in (trained, given))
 
 
-def _play(
-    model: PolicyPredictor, env: VecEnv, n_trials: int, deterministic: bool, max_trial_length: int
-) -> list[list[float]]:
-    n_envs = env.num_envs
-    # As evenly as possible, as evaluate_policy does.
-    missing = (n_trials + np.arange(n_envs)) // n_envs
-    is_monitored = is_vecenv_wrapped(env, VecMonitor) or env.env_is_wrapped(Monitor)[0]
-    reward_sums, lengths = np.zeros(n_envs), np.zeros(n_envs, dtype=int)
-    returns: list[list[float]] = []
-    observations, state, episode_starts = _to_numpy(env.reset()), None, np.ones(n_envs, dtype=bool)
-    while missing.any():
-        actions, state = model.predict(observations, state, episode_starts, deterministic)
-        next_observations, rewards, dones, infos = env.step(actions)
-        observations, episode_starts = _to_numpy(next_observations), _to_numpy(dones)
-        reward_sums += _to_numpy(rewards)
-        lengths += 1
-        for index in np.flatnonzero(episode_starts):
-            played = _episode_returns(infos[index], is_monitored, reward_sums[index])
-            if played and missing[index]:
-                returns.append(played)
-                missing[index] -= 1
-            reward_sums[index] = lengths[index] = 0
-        if lengths.max() >= max_trial_length:
-            raise ValueError(
-                f"Environment {lengths.argmax()} played {lengths.max()} steps without an end of its episode or trial. "
-                "Give it a time limit (gymnasium.wrappers.TimeLimit, or max_episode_steps where it is registered), or "
-                "raise max_trial_length."
-            )
-    return returns
+def as_table(trials: Sequence[PlayedTrial]) -> npt.NDArray[np.float64]:
+    """
+    Line up the episodes of trials.
 
-
-def _episode_returns(info: dict[str, Any], is_monitored: bool, reward_sum: float) -> list[float]:
-    """The episodes of a trial that has ended; none where a Monitor says that "done" was not the end."""
-    if "episode_returns" in info:
-        return list(info["episode_returns"])
-    if is_monitored:
-        return [info["episode"]["r"]] if "episode" in info else []
-    return [float(reward_sum)]
-
-
-def _to_numpy(value: Any) -> Any:
-    """Environments that live on a device speak tensors; models' ``predict`` speaks numpy."""
-    if isinstance(value, Mapping):
-        return {key: _to_numpy(part) for key, part in value.items()}
-    return value.cpu().numpy() if isinstance(value, th.Tensor) else value
-
-
-def _as_table(returns: list[list[float]]) -> npt.NDArray[np.float64]:
-    lengths = sorted({len(row) for row in returns})
+    :param trials: N trials
+    :return: ``(N, K)`` returns
+    :raises ValueError: when trials differ in their number of episodes
+    """
+    lengths = sorted({len(trial.episode_returns) for trial in trials})
     if len(lengths) > 1:
         raise ValueError(
             f"Trials have {lengths} episodes; wanted the same number in all of them, so that the k-th can be compared. "
             "Let every trial play all its episodes (see TrialWrapper)."
         )
-    return np.array(returns, dtype=np.float64)
+    return np.array([trial.episode_returns for trial in trials], dtype=np.float64)
 
 
-def reference_returns(env: VecEnv) -> dict[str, float]:
+def success_table(trials: Sequence[PlayedTrial]) -> npt.NDArray[np.float64] | None:
+    """
+    Line up whether episodes succeeded.
+
+    :param trials: N trials of K episodes
+    :return: ``(N, K)`` 1 for a success, else 0; None where the environment does not say
+    """
+    known = [trial.episode_successes for trial in trials if trial.episode_successes is not None]
+    return np.array(known, dtype=np.float64) if len(known) == len(trials) else None
+
+
+def _task_vectors(trials: Sequence[PlayedTrial]) -> tuple[tuple[float, ...], ...]:
+    """The tasks as numbers; none where they are anything else, or not known."""
+    if any(trial.task is None for trial in trials):
+        return ()
+    try:
+        return tuple(tuple(np.asarray(trial.task, np.float64).ravel().tolist()) for trial in trials)
+    except (TypeError, ValueError):
+        return ()
+
+
+def reference_returns(env: VecEnv, of_any_split: bool = False) -> dict[str, float]:
     """
     Mean returns per trial of known policies.
 
     :param env: the environments
+    :param of_any_split: whether they are wanted for the train and test tasks too, though they are means over all tasks
     :return: the task distribution's ``reference_returns``; empty unless these are its trials, at its default settings
     """
-    if not (env.has_attr("distribution") and env.has_attr("n_episodes")):
+    distribution = _distribution(env)
+    if distribution is None or env.get_attr("n_episodes", 0)[0] != distribution.n_episodes:
         return {}
-    distribution, n_episodes = env.get_attr("distribution", 0)[0], env.get_attr("n_episodes", 0)[0]
-    if not isinstance(distribution, TaskDistribution) or n_episodes != distribution.n_episodes:
-        return {}
+    settings = {**distribution.settings, "split": None} if of_any_split else distribution.settings
     try:
         default = type(distribution)()  # type: ignore[call-arg]
     except TypeError:
         return {}
-    return dict(distribution.reference_returns) if distribution == default else {}
+    return dict(distribution.reference_returns) if settings == default.settings else {}
+
+
+def _distribution(env: VecEnv) -> TaskDistribution | None:
+    if not (env.has_attr("distribution") and env.has_attr("n_episodes")):
+        return None
+    distribution = env.get_attr("distribution", 0)[0]
+    return distribution if isinstance(distribution, TaskDistribution) else None
 
 
 def _environment_name(vec_env: VecEnv) -> str:

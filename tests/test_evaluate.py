@@ -16,8 +16,9 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_hyper import HyperPPO, evaluate
-from sb3_hyper.envs import batched_vec_env
-from sb3_hyper.evaluation import evaluate_adaptation
+from sb3_hyper.adaptation_statistics import AdaptationStatistics
+from sb3_hyper.envs import GridNavi, batched_vec_env
+from sb3_hyper.evaluation import evaluate_adaptation, evaluate_tasks
 
 ENV = "TMazeLS-v0"
 SHORT = {"corridor_length": 6}
@@ -241,3 +242,81 @@ def test_the_latest_run_is_the_latest_that_has_a_model(make_run, call, tmp_path)
     make_run(1)
     (tmp_path / "logs" / "hyper_ppo" / "TMazeLS-v0_2").mkdir(parents=True)
     assert "TMazeLS-v0_1" in call()[1]
+
+
+@pytest.fixture
+def make_runs(make_run, model, scramble):
+    """Write runs 1, 2 and 3, with agents that play differently."""
+
+    def make():
+        runs = [make_run(number, model_name=None) for number in (1, 2, 3)]
+        for run in runs:
+            scramble(model.policy)
+            model.save(run / f"{ENV}.zip")
+        return runs
+
+    return make
+
+
+def test_several_runs_are_statistics_over_the_same_tasks(make_runs, call, tmp_path):
+    runs = make_runs()
+    status, output, error = call("--exp-ids", 3, 1, 2, "--stochastic")
+    assert status == 0, error
+    result = AdaptationStatistics.load(tmp_path / "logs" / "hyper_ppo" / f"{ENV}_statistics.json")
+    assert result.table() in output and "3 runs x 5 tasks, sampled actions" in output
+    assert [Path(name).parent.name for name in result.runs] == [f"{ENV}_{number}" for number in (3, 1, 2)]
+    assert result.returns.shape == (3, 5, 4) and (result.returns[0] != result.returns[1]).any()
+    alone = HyperPPO.load(runs[1] / f"{ENV}.zip", device="cpu")
+    twin = evaluate_tasks(alone, make_env(5), 5, deterministic=False, seed=0)
+    np.testing.assert_array_equal(result.returns[2], twin.returns[0])
+    assert result.tasks == twin.tasks and result.distribution == twin.distribution
+    assert not list(tmp_path.rglob("adaptation_curve.*"))
+
+
+def test_several_models_by_path(make_runs, call, tmp_path):
+    paths = [run / f"{ENV}.zip" for run in make_runs()]
+    status, _, error = call(
+        "--models", *paths, "--env-kwargs", "corridor_length:6", "--resampling", "stratified", "--seed", 3
+    )
+    assert status == 0, error
+    result = AdaptationStatistics.load(tmp_path / f"{ENV}_statistics.json")
+    assert (result.runs, result.resampling, result.seed) == (tuple(map(str, paths)), "stratified", 3)
+    assert call("--models", paths[0], "--env-kwargs", "corridor_length:6", "--output", tmp_path / "a")[0] == 0
+    assert (tmp_path / "a" / f"{ENV}_statistics.json").is_file()
+
+
+def test_the_split_is_in_the_name_of_the_statistics(tmp_path, call, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kwargs = {"n_steps": 60, "batch_size": 60, "policy_kwargs": {"size": "XS", "encoder_dim": 16}, "device": "cpu"}
+    env = make_vec_env("GridNavi-v0", 2, vec_env_cls=batched_vec_env)
+    HyperPPO("RNNPolicy", env, seed=0, **kwargs).save("grid.zip")
+    for split in ("train", "test"):
+        assert call("--env", "GridNavi-v0", "--models", "grid.zip", "--split", split)[0] == 0
+    train, test = (AdaptationStatistics.load(f"GridNavi-v0_{split}_statistics.json") for split in ("train", "test"))
+    assert not set(train.tasks) & set(test.tasks)
+    assert train.reference_returns == test.reference_returns == GridNavi.reference_returns
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--exp-ids", "1", "1"], "A run is named twice"),
+        (["--exp-ids", "1", "4"], f"{ENV}_4; the folder holds"),
+        (["--exp-ids", "1", "--exp-id", "2"], "leave --exp-id, --model and --baseline out"),
+        (["--exp-ids", "1", "--baseline", "random"], "leave --exp-id, --model and --baseline out"),
+        (["--exp-ids", "1", "--n-trials", "0"], "--n-trials 0: wanted at least 1"),
+        (["--exp-ids", "1", "2", "--split", "test"], "there is no 'test' split"),
+        (["--models", "missing.zip"], "There is no model missing.zip"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_several_runs(make_runs, call, arguments, message):
+    make_runs()
+    status, _, error = call(*arguments)
+    assert status == 1 and message in error and "Traceback" not in error
+
+
+def test_runs_of_other_environments_are_not_mixed(make_runs, call):
+    run = make_runs()[2]
+    (run / ENV / "args.yml").write_text(yaml.dump(OrderedDict({"env": ENV, "env_kwargs": {"corridor_length": 7}})))
+    status, _, error = call("--exp-ids", 1, 2, 3)
+    assert status == 1 and "differ in their distribution: 'TMazeLS(corridor_length=6" in error

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMoni
 from sb3_hyper import HyperPPO, make_trial, make_trials
 from sb3_hyper.envs import TASK_DISTRIBUTIONS, GridNavi, TMazeLS, TrialVecEnv, batched_vec_env
 from sb3_hyper.envs.mujoco import MUJOCO_TASK_DISTRIBUTIONS
-from sb3_hyper.evaluation import BASELINES, RandomBaseline, evaluate_adaptation
+from sb3_hyper.evaluation import BASELINES, RandomBaseline, evaluate_adaptation, evaluate_tasks
 
 SMALL = {"size": "XS", "encoder_dim": 16}
 N_ENVS, N_TRIALS, SEED = 3, 7, 5
@@ -219,3 +219,49 @@ def test_the_name_is_the_id_or_the_distribution():
     assert name(make_vec_env("GridNavi-v0", 2, vec_env_cls=batched_vec_env)) == "GridNavi-v0"
     assert name(TrialVecEnv(TMazeLS(8), 2)) == "TMazeLS"
     assert name(DummyVecEnv([lambda: make_trials(Staircase(2), 2)])) == "Staircase"
+
+
+@pytest.mark.parametrize("make_vec", [batched_vec_env, DummyVecEnv], ids=["native", "dummy"])
+@pytest.mark.parametrize("n_envs", [1, 2, 5])
+def test_tasks_are_those_of_their_seeds_whatever_is_played(model, make_vec, n_envs):
+    env = make_vec([make_corridor] * n_envs)
+    result = evaluate_tasks(model, env, 5, seed=SEED)
+    other = evaluate_tasks(RandomBaseline(env.action_space), env, 5, seed=SEED)
+    assert result.returns.shape == (1, 5, 4) and result.runs == ("run",) and result.seed == SEED
+    expected = [one_after_the_other(model, 1, SEED + i)[0] for i in range(5)]
+    np.testing.assert_allclose(result.returns[0], expected)
+    tasks = [make_corridor().reset(seed=SEED + i)[1]["task"] for i in range(5)]
+    assert result.tasks == other.tasks == tuple(tuple(task.tolist()) for task in tasks)
+    assert (other.deterministic, other.policy) == (False, "random")
+
+
+def test_tasks_of_plain_environments_are_not_known():
+    env = DummyVecEnv([lambda: gym.make("CartPole-v1")])
+    result = evaluate_tasks(RandomBaseline(env.action_space, 0), env, 3, seed=0)
+    assert (result.tasks, result.distribution, result.returns.shape) == ((), "", (1, 3, 1))
+    with pytest.raises(ValueError, match="n_tasks=0: wanted at least 1"):
+        evaluate_tasks(RandomBaseline(env.action_space), env, 0)
+
+
+def test_references_of_a_split_are_those_of_all_tasks():
+    kwargs = {"split": "test", "expose_task": True}
+    for changes, references in (({}, GridNavi.reference_returns), ({"size": 7}, {})):
+        env = make_vec_env("GridNavi-v0", 2, env_kwargs={**kwargs, **changes}, vec_env_cls=batched_vec_env)
+        baseline = RandomBaseline(env.action_space)
+        assert evaluate_tasks(baseline, env, 2).reference_returns == references
+        assert evaluate_adaptation(baseline, env, 2).reference_returns == {}
+
+
+class Lucky(Staircase):
+    """Succeeds when its task is odd."""
+
+    def step(self, action):
+        *rest, info = super().step(action)
+        return *rest, {**info, "is_success": self.length % 2 == 1}
+
+
+def test_successes_of_an_episode():
+    env = DummyVecEnv([lambda n=n: Lucky(n) for n in (2, 3)])
+    result = evaluate_tasks(RandomBaseline(env.action_space), env, 2)
+    assert result.successes.tolist() == [[[0.0], [1.0]]] and result.tasks == ((2.0,), (3.0,))
+    assert result.estimates["success_rate"][-1].value == 0.5

@@ -24,7 +24,10 @@ def _extend_hyperparams_opt(module: ModuleType) -> None:
 
 def _extend_exp_manager(module: ModuleType) -> None:
     from sb3_hyper.zoo.experiment import extend_experiment_manager
+    from sb3_hyper.zoo.pruning import AdaptationTrialEvalCallback
 
+    # RL-Zoo looks the name up when a search begins.
+    module.TrialEvalCallback = AdaptationTrialEvalCallback
     extend_experiment_manager(module.ExperimentManager, ALGORITHM)
 
 
