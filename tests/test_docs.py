@@ -14,7 +14,7 @@ from rl_zoo3.utils import StoreDict
 from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from sb3_hyper import HyperPPO, analyse, evaluate
+from sb3_hyper import HyperPPO, analyse, contact_sheet, evaluate
 from sb3_hyper.aggregators import AGGREGATORS
 from sb3_hyper.encoders import ENCODERS
 from sb3_hyper.envs import TASK_DISTRIBUTIONS
@@ -158,7 +158,7 @@ def test_relative_links_resolve(path):
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_of_this_package_are_understood(path):
-    for program in (evaluate, analyse):
+    for program in (evaluate, analyse, contact_sheet):
         for arguments in commands(TEXTS[path], program.__name__):
             assert program.make_parser().parse_args(arguments)
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sb3_hyper.envs.bandit import Bandit
 from sb3_hyper.envs.grid_navi import GridNavi, GridNaviDense, GridNaviShow
+from sb3_hyper.envs.meta_world import MetaWorldEnv
+from sb3_hyper.envs.meta_world_benchmark import META_WORLD_IDS
 from sb3_hyper.envs.mine_maze import MineMaze, MineMazeHidden, MineMazeNoise, MineMazeOrder
 from sb3_hyper.envs.mine_maze_pixels import (
     MineMazePixels,
@@ -34,12 +36,13 @@ from sb3_hyper.envs.t_maze import TMazeAgreement, TMazeChecks, TMazeLatent, TMaz
 from sb3_hyper.envs.tabular_mdp import TabularMDP
 from sb3_hyper.envs.task import TaskDistribution
 from sb3_hyper.envs.task_env import TaskEnv
-from sb3_hyper.envs.trial import TrialWrapper
+from sb3_hyper.envs.trial import TrialWrapper, number_environments
 
 if TYPE_CHECKING:
     from sb3_hyper.envs.vec_env import TrialVecEnv, batched_vec_env
 
 __all__ = [
+    "META_WORLD_IDS",
     "TASK_DISTRIBUTIONS",
     "AntDir",
     "AntDir2D",
@@ -55,6 +58,7 @@ __all__ = [
     "HalfCheetahVel",
     "HopperRandParams",
     "HumanoidDir",
+    "MetaWorldEnv",
     "MineMaze",
     "MineMazeHidden",
     "MineMazeNoise",
@@ -83,6 +87,7 @@ __all__ = [
     "batched_vec_env",
     "make_trial",
     "make_trials",
+    "number_environments",
     "register_environments",
 ]
 

@@ -20,6 +20,7 @@ LEFT, RIGHT, UP, DOWN = range(4)
 _DEFAULT_LENGTH = 100
 _PIXELS_PER_CELL = 6
 _FLOOR, _AGENT, _RIGHT_ARM, _WRONG_ARM = (220, 220, 220), (40, 80, 200), (60, 160, 60), (190, 60, 60)
+_NOISE = (230, 180, 40)
 
 
 class TMazeState(NamedTuple):
@@ -196,12 +197,17 @@ class TMazeLS(FiniteTaskDistribution):
         return f"{indent}{arms[0]}\n{''.join(cells)}\n{indent}{arms[1]}\nstep {int(state.n_steps[0])}, observes {shown}"
 
     def render_rgb(self, task: npt.NDArray[np.float32], state: TMazeState) -> npt.NDArray[np.uint8]:
-        """Draw the corridor in room for the longest: the agent blue, what says up or is right green, else red."""
+        """
+        Draw the corridor in room for the longest: the agent blue, what says up or is right green, else red.
+
+        The noise bit is yellow, above the agent for +1 and below for -1; in the last cell the arms hide it.
+        """
         cells = np.zeros((3, self.corridor_length, 3), np.uint8)
         length = self._drawn_length(task)
         cells[1, :length] = _FLOOR
         for i, position in enumerate(self._positions(length)):
             cells[1, position] = _RIGHT_ARM if task[0, i] > 0 else _WRONG_ARM
+        cells[0 if state.noise[0] > 0 else 2, int(state.position[0])] = _NOISE
         up = bool(self.up_is_correct(task)[0])
         cells[0, length - 1] = _RIGHT_ARM if up else _WRONG_ARM
         cells[2, length - 1] = _WRONG_ARM if up else _RIGHT_ARM

@@ -2,53 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.utils import seeding
+from gymnasium import spaces
+
+from sb3_hyper.envs.task_samplers import TaskSampler
 
 ObsType = TypeVar("ObsType")
 ActType = TypeVar("ActType")
-TaskSampler = Callable[[np.random.Generator], Any]
 
 # SB3 reads these keys as the trial's, so the inner episodes' must not get out.
 _EPISODE_KEYS = ("TimeLimit.truncated", "episode")
+# Beside the seed: without it the first task would be made of the same random numbers as the first state.
+_TASK_STREAM = int.from_bytes(b"task", "big")
 
 
 class TrialWrapper(gym.Wrapper[ObsType, ActType, ObsType, ActType]):
     """
     Make a trial, K inner episodes on one task, look like one episode: the setting of RL^2 (Duan et al., 2016).
 
-    It takes any environment whose task is set by ``reset(options={"task": task})``. Where the task comes from: the
-    environment samples one in a ``reset`` without that option and reports it as ``info["task"]``; or ``task_sampler``
-    draws it.
+    It takes any environment whose task is set by ``reset(options={"task": task})`` and which reports the task that it
+    plays as ``info["task"]``. Where the task comes from: the environment samples one in a ``reset`` without that
+    option; or ``task_sampler`` draws it, from a random stream of its own: then a seed decides the tasks of all trials,
+    whatever the actions are.
 
     When an inner episode ends and the trial goes on, ``step`` returns the *first* observation of the next episode, with
     ``info["new_episode"] = True`` and the finished episode's last observation as ``info["episode_final_observation"]``.
     ``terminated`` and ``truncated`` are True only at the trial's end, where they are those of the last episode, and
-    ``info["episode_returns"]`` and ``info["episode_lengths"]`` list the K episodes. ``info["task"]`` is always there.
+    ``info["episode_returns"]`` and ``info["episode_lengths"]`` list the K episodes, and ``info["episode_successes"]``
+    does if the last step of an episode has SB3's ``info["is_success"]``. ``info["task"]`` is always there.
 
     :param env: The environment.
     :param n_episodes: K, at least 1.
     :param task_sampler: Draws the task of a trial from a generator that ``reset(seed=seed)`` seeds.
-    :raises ValueError: If ``n_episodes`` is less than 1, or the environment neither reports nor obeys a task.
-    :raises RuntimeError: If the environment raises; the message names the task, the cause is chained.
+    :param task_space: If there is one, every task that is set must be an element of it.
+    :raises ValueError: If ``n_episodes`` is less than 1, a task is not in its space, or the environment does not report
+        the task or plays another one.
+    :raises RuntimeError: If the environment raises; the message names the task, and the environment's index if
+        :func:`number_environments` gave one; the cause is chained.
     """
 
+    env_index: int | None = None
+    """Its place in a ``VecEnv``, for error messages."""
+
     def __init__(
-        self, env: gym.Env[ObsType, ActType], n_episodes: int, task_sampler: TaskSampler | None = None
+        self,
+        env: gym.Env[ObsType, ActType],
+        n_episodes: int,
+        task_sampler: TaskSampler | None = None,
+        task_space: spaces.Space[Any] | None = None,
     ) -> None:
         super().__init__(env)
         check_n_episodes(n_episodes)
         self.n_episodes = n_episodes
         self.task_sampler = task_sampler
+        self._task_space = task_space
         self._task_random: np.random.Generator | None = None
         self._task: Any = None
         self._returns: list[float] = []
         self._lengths: list[int] = []
+        self._successes: list[bool] = []
 
     @property
     def task(self) -> Any:
@@ -65,13 +81,15 @@ class TrialWrapper(gym.Wrapper[ObsType, ActType, ObsType, ActType]):
         :param options: Passed to the environment; ``{"task": task}`` sets the trial's task.
         :return: The first observation of the trial's first episode, and info with ``"task"``.
         """
-        if self.task_sampler is not None and (seed is not None or self._task_random is None):
-            self._task_random, _ = seeding.np_random(seed)
         options = dict(options or {})
-        if options.get("task") is None and self.task_sampler is not None and self._task_random is not None:
-            options["task"] = self.task_sampler(self._task_random)
+        self._task, self._returns, self._lengths, self._successes = None, [0.0], [0], []
+        if seed is not None or self._task_random is None:
+            self._task_random = np.random.default_rng(None if seed is None else [seed, _TASK_STREAM])
+        if options.get("task") is None and self.task_sampler is not None:
+            options["task"] = self._sample_task(self.task_sampler, self._task_random)
+        if options.get("task") is not None:
+            self._check(options["task"])
         self._task = options.get("task")
-        self._returns, self._lengths = [0.0], [0]
         observation, info = self._reset_episode(seed, options)
         self._task = deepcopy(info["task"])
         return observation, {**info, "new_episode": False}
@@ -93,8 +111,12 @@ class TrialWrapper(gym.Wrapper[ObsType, ActType, ObsType, ActType]):
         info.update(task=self.task, new_episode=False)
         if not (terminated or truncated):
             return observation, float(reward), False, False, info
+        if "is_success" in info:
+            self._successes.append(bool(info["is_success"]))
         if len(self._returns) == self.n_episodes:
             info.update(episode_returns=list(self._returns), episode_lengths=list(self._lengths))
+            if self._successes:
+                info["episode_successes"] = list(self._successes)
             return observation, float(reward), bool(terminated), bool(truncated), info
         first_observation, reset_info = self._reset_episode(None, {"task": self.task})
         self._returns.append(0.0)
@@ -108,24 +130,54 @@ class TrialWrapper(gym.Wrapper[ObsType, ActType, ObsType, ActType]):
         except Exception as error:
             raise self._error("reset", error) from error
         wanted, got = options.get("task"), info.get("task")
-        if got is None and (wanted is None or self.task_sampler is None):
+        if got is None:
             raise ValueError(
-                f"{self.env} reports no info['task'] from reset(), so its next episode cannot be on the same task. "
-                "Let reset() return the task in its info and read it from options['task'], or pass task_sampler=... to "
-                "draw tasks here."
+                f"{self.env} reports no info['task'] from reset(), so nothing tells that the episodes of a trial are "
+                "on one task. Let reset() play the task in options['task'] and return it in its info. If the task is "
+                "set in another way, give make_trials a task_sampler and set_task=... (a function of the environment "
+                "and the task), or task_option=... (another option's name)."
             )
-        if got is not None and wanted is not None and not _same_task(got, wanted):
+        if wanted is not None and not _same_task(got, wanted):
             raise ValueError(
-                f"{self.env} was reset with options={{'task': {wanted!r}}} but reports info['task'] = {got!r}: it "
-                "ignores the option. Let reset() read options['task'] and play that task."
+                f"{self.env} was given the task {wanted!r}, but after reset() info['task'] is {got!r}: it ignores the "
+                "option, or draws a new task over the one that was set. Let reset() play the task in options['task'], "
+                "or keep the one of set_task()."
             )
-        return observation, {**info, "task": deepcopy(wanted if got is None else got)}
+        return observation, info
 
-    def _error(self, method: str, error: Exception) -> RuntimeError:
+    def _sample_task(self, task_sampler: TaskSampler, random: np.random.Generator) -> Any:
+        try:
+            task = task_sampler(random)
+        except Exception as error:
+            raise self._error("task_sampler", error) from error
+        if task is None:
+            raise ValueError("task_sampler returned None: let it return the task that it draws from the generator.")
+        return task
+
+    def _check(self, task: Any) -> None:
+        if self._task_space is not None and not _is_element(task, self._task_space):
+            shape = f" of shape {task.shape} and dtype {task.dtype}" if isinstance(task, np.ndarray) else ""
+            raise ValueError(
+                f"The task {task!r}{shape} is not in the task space {self._task_space} of {self.env}. Set or draw "
+                "tasks from it, or correct the environment's task_space."
+            )
+
+    def _error(self, where: str, error: Exception) -> RuntimeError:
+        index = "" if self.env_index is None else f"environment {self.env_index}, "
         return RuntimeError(
-            f"{type(error).__name__} in {method}() of {self.env}, episode {len(self._returns)} of {self.n_episodes}, "
-            f"task {self._task!r}: {error}"
+            f"{type(error).__name__} in {where}() of {index}{self.env}, episode {len(self._returns)} of "
+            f"{self.n_episodes}, task {self._task!r}: {error}"
         )
+
+
+def number_environments(vec_env: Any) -> None:
+    """
+    Tell the trials in a vectorised environment their indices, which their errors then name.
+
+    :param vec_env: SB3's ``DummyVecEnv`` or ``SubprocVecEnv`` of trials, or a ``VecEnvWrapper`` around one.
+    """
+    for index in range(vec_env.num_envs):
+        vec_env.env_method("set_wrapper_attr", "env_index", index, indices=index)
 
 
 def check_n_episodes(n_episodes: object) -> None:
@@ -145,3 +197,14 @@ def _same_task(a: Any, b: Any) -> bool:
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return len(a) == len(b) and all(_same_task(x, y) for x, y in zip(a, b, strict=True))
     return bool(a == b)
+
+
+def _is_element(task: Any, space: spaces.Space[Any]) -> bool:
+    """Say whether a space contains a task, numbers of another precision included."""
+    if isinstance(space, spaces.Box):
+        try:
+            array = np.asarray(task)
+        except ValueError:
+            return False
+        return np.can_cast(array.dtype, space.dtype, "same_kind") and space.contains(array.astype(space.dtype))
+    return space.contains(task)

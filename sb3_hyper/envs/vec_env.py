@@ -78,6 +78,8 @@ class TrialVecEnv(VecEnv):
         self._actions_shape = (n_envs, *(distribution.action_space.shape or ()))
         self._start_time = time.time()
         super().__init__(n_envs, self._trials.observation_space, distribution.action_space)
+        # Videos run at its render_fps.
+        self.metadata = self._template.metadata
 
     def reset(self) -> VecEnvObs:
         """
@@ -292,6 +294,9 @@ def batched_vec_env(env_fns: Iterable[Callable[[], gym.Env[Any, Any]]]) -> VecEn
     cores = [_trial_core(env) for env in envs]
     first = cores[0]
     if first is None or any(core != first for core in cores[1:]):
+        for index, env in enumerate(envs):
+            if isinstance(env, gym.Wrapper) and env.has_wrapper_attr("env_index"):
+                env.set_wrapper_attr("env_index", index)
         return DummyVecEnv([lambda env=env: env for env in envs])  # type: ignore[misc]
     monitors = [env for env in envs if isinstance(env, Monitor)]
     distribution, n_episodes, full_transitions, expose_task, render_mode, _ = first
@@ -317,7 +322,7 @@ def _trial_core(env: gym.Env[Any, Any]) -> tuple[TaskDistribution, int, bool, bo
     trial, task_env = env.env, env.env.env
     if type(task_env) is not task_env.distribution.env_type():
         return None
-    if n_steps < trial.n_episodes * task_env.distribution.episode_length:
+    if trial.task_sampler is not None or n_steps < trial.n_episodes * task_env.distribution.episode_length:
         return None
     settings = (trial.n_episodes, env.full_transitions, env.expose_task, task_env.render_mode, is_monitored)
     return (task_env.distribution, *settings)

@@ -9,7 +9,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor, load_results
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
-from sb3_hyper.envs import TrialVecEnv, batched_vec_env, make_trial, make_trials
+from sb3_hyper.envs import GridNavi, TaskEnv, TrialVecEnv, batched_vec_env, make_trial, make_trials
 
 
 def test_a_registered_trial_becomes_a_batch(env_id):
@@ -118,3 +118,26 @@ def test_subprocesses_show_the_same():
                 np.testing.assert_array_equal(a[key], b[key])
     finally:
         slow.close()
+
+
+def test_trials_with_a_task_sampler_keep_it():
+    goal = np.array([3.0, 4.0], np.float32)
+
+    def make():
+        return make_trials(TaskEnv(GridNavi()), 2, task_sampler=[goal])
+
+    env = batched_vec_env([make, make])
+    env.reset()
+    assert type(env) is DummyVecEnv
+    np.testing.assert_array_equal([info["task"] for info in env.reset_infos], [goal, goal])
+
+
+def test_errors_name_the_environment(counting_env):
+    class Breaking(gym.Wrapper):
+        def step(self, action):
+            raise RuntimeError("out of bananas")
+
+    env = batched_vec_env([lambda: make_trials(counting_env(), 1), lambda: make_trials(Breaking(counting_env()), 1)])
+    env.reset()
+    with pytest.raises(RuntimeError, match=r"step\(\) of environment 1, .*out of bananas"):
+        env.step(np.zeros(2, int))

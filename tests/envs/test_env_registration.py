@@ -68,12 +68,15 @@ def test_trials_of_an_own_environment(counting_env):
 
 
 def test_trials_of_a_registered_environment():
-    def sampler(random):
-        return float(random.uniform())
+    def set_length(env, task):
+        env.length = task
 
-    env = make_trials("CartPole-v1", 2, task_sampler=sampler)
+    env = make_trials("CartPole-v1", 2, [0.5, 1.0], set_task=set_length, render_mode="rgb_array")
     observation, info = env.reset(seed=0)
-    assert observation["previous_observation"].shape == (4,) and 0 <= info["task"] < 1
+    assert observation["previous_observation"].shape == (4,) and env.render_mode == "rgb_array"
+    assert env.unwrapped.length == info["task"] and info["task"] in (0.5, 1.0)
+    heavy = make_trials("CartPole-v1", 2, [1.0], set_task=set_length, env_kwargs={"sutton_barto_reward": True})
+    assert heavy.unwrapped._sutton_barto_reward
 
 
 def test_environments_need_neither_torch_nor_sb3():

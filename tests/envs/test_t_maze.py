@@ -289,6 +289,19 @@ def test_a_batch_of_random_lengths_equals_single_ones(maze_class, device):
     assert len(seen) > 3
 
 
+def test_a_picture_shows_the_noise_bit():
+    env = TaskEnv(TMazeLS(corridor_length=4), render_mode="rgb_array")
+    observation, _ = env.reset(seed=0)
+    seen = set()
+    for position in range(3):
+        yellow = (env.render()[::6, ::6] == (230, 180, 40)).all(axis=2)
+        assert np.argwhere(yellow).tolist() == [[0 if observation[3] > 0 else 2, position]]
+        seen.add(float(observation[3]))
+        observation, *_ = env.step(0)
+    assert seen == {-1.0, 1.0}
+    assert not (env.render() == (230, 180, 40)).all(axis=2).any()  # in the last cell the arms are there
+
+
 def test_pictures_of_random_lengths_have_one_size():
     env = TaskEnv(TMazeAgreement(random_length=(5, 12)), render_mode="rgb_array")
     pictures, texts = [], []

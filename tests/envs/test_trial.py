@@ -47,23 +47,26 @@ def test_a_seed_decides_the_tasks_and_trials_differ(seed):
     assert first == tasks() and set(first) == {-1.0, 1.0}
 
 
-class MuteEnv(gym.Env):
-    """Obeys the task, but does not report it."""
+class SpeedEnv(gym.Env):
+    """Needs a task, of which it reports what it is told to."""
 
     observation_space = spaces.Box(-9.0, 9.0, (1,), np.float32)
     action_space = spaces.Discrete(2)
 
+    def __init__(self, reports=True):
+        self.reports = reports
+
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.task = options["task"] if options else None
-        return np.zeros(1, np.float32), {}
+        return np.zeros(1, np.float32), {"task": self.task} if self.reports else {}
 
     def step(self, action):
         return np.zeros(1, np.float32), float(self.task["speed"]), True, False, {}
 
 
 def test_a_task_sampler_draws_the_task_of_each_trial():
-    env = TrialWrapper(MuteEnv(), 3, task_sampler=lambda random: {"speed": random.normal()})
+    env = TrialWrapper(SpeedEnv(), 3, task_sampler=lambda random: {"speed": random.normal()})
     seen = []
     for trial in range(5):
         _, info = env.reset(seed=11 if trial == 0 else None)
@@ -89,9 +92,29 @@ def test_an_inner_time_limit_does_not_leak(counting_env):
     assert not any("TimeLimit.truncated" in step[4] for step in steps)
 
 
-def test_an_environment_without_tasks_is_refused():
+@pytest.mark.parametrize("task_sampler", [None, lambda random: {"speed": 1.0}])
+def test_an_environment_that_confirms_no_task_is_refused(task_sampler):
     with pytest.raises(ValueError, match=r"reports no info\['task'\].*task_sampler"):
-        TrialWrapper(MuteEnv(), 2).reset(seed=0)
+        TrialWrapper(SpeedEnv(reports=False), 2, task_sampler).reset(seed=0)
+
+
+def test_successes_are_listed_by_episode():
+    class Lucky(SpeedEnv):
+        def step(self, action):
+            return *super().step(action)[:4], {"is_success": bool(action)}
+
+    env = TrialWrapper(Lucky(), 3)
+    env.reset(options={"task": {"speed": 1.0}})
+    infos = [env.step(action)[4] for action in (1, 0, 1)]
+    assert ["episode_successes" in info for info in infos] == [False, False, True]
+    # SB3 takes the trial's end for an episode's: its success is the last episode's.
+    assert infos[-1]["episode_successes"] == [True, False, True] and infos[-1]["is_success"] is True
+
+
+def test_an_environment_without_success_has_none():
+    env = TrialWrapper(SpeedEnv(), 1)
+    env.reset(options={"task": {"speed": 1.0}})
+    assert not {"is_success", "episode_successes"} & set(env.step(0)[4])
 
 
 def test_an_environment_that_ignores_the_task_is_refused(counting_env):

@@ -187,6 +187,7 @@ def test_rendering(capsys):
     single = make_trial("GridNavi", render_mode="rgb_array")
     single.reset(seed=1)
     np.testing.assert_array_equal(images[1], single.render())
+    assert env.metadata["render_fps"] == single.metadata["render_fps"]
     np.testing.assert_array_equal(env.render(), tile_images(images))
     text = TrialVecEnv(GridNavi(), 2, render_mode="human", device="cpu")
     text.reset()

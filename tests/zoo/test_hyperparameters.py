@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from sb3_hyper import HyperPPO
-from sb3_hyper.envs import TASK_DISTRIBUTIONS
+from sb3_hyper.envs import META_WORLD_IDS, TASK_DISTRIBUTIONS
 from sb3_hyper.envs.mujoco import MUJOCO_TASK_DISTRIBUTIONS
 from sb3_hyper.zoo.experiment import default_hyperparameters
 from tests.zoo.conftest import MakeExperiment
@@ -15,7 +15,7 @@ ENTRIES: dict[str, dict[str, Any]] = yaml.safe_load(default_hyperparameters().re
 
 
 def test_every_environment_has_an_entry_and_there_is_a_default() -> None:
-    assert set(ENTRIES) == {*TASK_DISTRIBUTIONS, "default"}
+    assert set(ENTRIES) == {*TASK_DISTRIBUTIONS, *META_WORLD_IDS, "default"}
 
 
 @pytest.mark.parametrize("env_id", [*TASK_DISTRIBUTIONS, "CartPole-v1", "Pendulum-v1"])

@@ -13,7 +13,7 @@ import rl_zoo3.hyperparams_opt
 import rl_zoo3.utils
 
 from sb3_hyper import HyperPPO
-from sb3_hyper.envs import TASK_DISTRIBUTIONS
+from sb3_hyper.envs import META_WORLD_IDS, TASK_DISTRIBUTIONS
 from sb3_hyper.zoo import extend_module, register
 
 # Prints everything that RL-Zoo decides by its tables: as it is installed here, or (argument "bare") without the hook.
@@ -57,7 +57,7 @@ def test_hook_adds_our_entries_and_changes_no_other() -> None:
     assert extended["algos"].pop("hyper_ppo") == f"{HyperPPO.__module__}.HyperPPO"
     for table in ("samplers", "converters"):
         assert extended[table].pop("hyper_ppo").startswith("sb3_hyper.zoo.")
-    for env_id in TASK_DISTRIBUTIONS:
+    for env_id in (*TASK_DISTRIBUTIONS, *META_WORLD_IDS):
         assert extended["environments"].pop(env_id).startswith("sb3_hyper.envs.")
     assert bare == extended
 

@@ -86,6 +86,11 @@ class AntDirection(AntTasks):
         x, y = self.place(state)[0] + self.direction(task)[0]
         return float(x), float(y), 1.0
 
+    def seen_from_above(self, task: npt.NDArray[np.float32], state: RobotState) -> tuple[float, float, float]:
+        """The robot."""
+        x, y = self.place(state)[0]
+        return float(x), float(y), 5.0
+
 
 class AntDir(AntDirection):
     """
@@ -213,6 +218,12 @@ class AntGoal(AntTasks):
     def marker(self, task: npt.NDArray[np.float32], state: RobotState) -> tuple[float, float, float]:
         """The goal."""
         return float(task[0, 0]), float(task[0, 1]), 0.1
+
+    def seen_from_above(self, task: npt.NDArray[np.float32], state: RobotState) -> tuple[float, float, float]:
+        """The middle between robot and goal, from far enough to see both."""
+        goal, place = task[0], self.place(state)[0]
+        x, y = (goal + place) / 2.0
+        return float(x), float(y), max(6.0, 3.0 + 1.5 * float(np.linalg.norm(goal - place)))
 
 
 class AntGoalSparse(AntGoal):

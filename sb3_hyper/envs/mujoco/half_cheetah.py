@@ -156,6 +156,11 @@ class HalfCheetahVel(HalfCheetahTasks):
         """Punish the distance from the target velocity."""
         return -np.abs(self.velocity(before, after) - task[:, 0]) - _CONTROL_WEIGHT * control_cost(ctrl)
 
+    def marker(self, task: npt.NDArray[np.float32], state: RobotState) -> tuple[float, float, float]:
+        """A point ahead, as far as the robot should run in a third of a second."""
+        x, y, _ = self.torso(state)[0]
+        return float(x) + float(task[0, 0]) / 3.0, float(y), 1.5
+
 
 class HalfCheetahHop(HalfCheetahTasks):
     """

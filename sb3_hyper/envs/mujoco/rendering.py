@@ -16,6 +16,10 @@ from sb3_hyper.envs.mujoco.library import import_mujoco, load_model, silence
 
 _N_PIXELS = 480
 _BALL_RADIUS, _RED = 0.12, (0.9, 0.1, 0.1, 1.0)
+# Degrees; north is up.
+_ELEVATION, _AZIMUTH = -60.0, 90.0
+_BALL_SHARE = 0.035
+"""Radius of the ball as a share of the distance of a camera above."""
 
 
 def renderer_of(xml_file: str, with_contact_forces: bool) -> ModelRenderer:
@@ -37,7 +41,7 @@ def _make_renderer(xml_file: str, with_contact_forces: bool, process: int, threa
 
 class ModelRenderer:
     """
-    Draws one model from its tracking camera.
+    Draws one model, from its tracking camera or from above.
 
     OpenGL comes from the backend in the environment variable ``MUJOCO_GL`` ("egl", "osmesa" or "glfw"); where it is not
     set, from GLFW if there is a display, else from EGL, else from OSMesa.
@@ -53,20 +57,28 @@ class ModelRenderer:
         self._context.make_current()
         self._data = library.MjData(model)
         self._scene = library.MjvScene(model, 1000)
-        self._camera = library.MjvCamera()
-        self._camera.type = library.mjtCamera.mjCAMERA_FIXED
-        self._camera.fixedcamid = model.camera("track").id
+        self._beside = library.MjvCamera()
+        self._beside.type = library.mjtCamera.mjCAMERA_FIXED
+        self._beside.fixedcamid = model.camera("track").id
+        self._above = library.MjvCamera()
+        self._above.type = library.mjtCamera.mjCAMERA_FREE
+        self._above.elevation, self._above.azimuth = _ELEVATION, _AZIMUTH
         self._target = library.MjrContext(model, library.mjtFontScale.mjFONTSCALE_100)
         library.mjr_setBuffer(library.mjtFramebuffer.mjFB_OFFSCREEN, self._target)
 
     def render(
-        self, integration: npt.NDArray[np.float64], marker: tuple[float, float, float] | None
+        self,
+        integration: npt.NDArray[np.float64],
+        marker: tuple[float, float, float] | None,
+        above: tuple[float, float, float] | None = None,
     ) -> npt.NDArray[np.uint8]:
         """
         Draw a state.
 
         :param integration: MuJoCo's physics state (``mjSTATE_INTEGRATION``).
         :param marker: Where a red ball is put; None for nowhere.
+        :param above: The place ``(x, y)`` on the ground that a camera above looks at, and its distance in metres; None
+            for the model's own camera, beside the robot.
         :return: uint8, shape ``(480, 480, 3)``.
         """
         library, model, data = self._library, self._model, self._data
@@ -74,12 +86,14 @@ class ModelRenderer:
         library.mj_setState(model, data, integration, library.mjtState.mjSTATE_INTEGRATION)
         with silence():
             library.mj_forward(model, data)
+        camera, radius = self._beside, _BALL_RADIUS
+        if above is not None:
+            camera, radius = self._above, _BALL_SHARE * above[2]
+            camera.lookat[:2], camera.distance = above[:2], above[2]
         category = library.mjtCatBit.mjCAT_ALL
-        library.mjv_updateScene(
-            model, data, library.MjvOption(), library.MjvPerturb(), self._camera, category, self._scene
-        )
+        library.mjv_updateScene(model, data, library.MjvOption(), library.MjvPerturb(), camera, category, self._scene)
         if marker is not None:
-            self._add_ball(marker)
+            self._add_ball(marker, radius)
         image = np.zeros((_N_PIXELS, _N_PIXELS, 3), np.uint8)
         viewport = library.MjrRect(0, 0, _N_PIXELS, _N_PIXELS)
         library.mjr_render(viewport, self._scene, self._target)
@@ -87,12 +101,12 @@ class ModelRenderer:
         # OpenGL counts rows from the bottom.
         return np.ascontiguousarray(image[::-1])
 
-    def _add_ball(self, place: tuple[float, float, float]) -> None:
+    def _add_ball(self, place: tuple[float, float, float], radius: float) -> None:
         library, scene = self._library, self._scene
         library.mjv_initGeom(
             scene.geoms[scene.ngeom],
             library.mjtGeom.mjGEOM_SPHERE,
-            np.full(3, _BALL_RADIUS),
+            np.full(3, radius),
             np.array(place),
             np.eye(3).reshape(-1),
             np.array(_RED, np.float32),

@@ -294,6 +294,16 @@ class RobotTasks(TaskDistribution):
         """
         return None
 
+    def seen_from_above(self, task: npt.NDArray[np.float32], state: RobotState) -> tuple[float, float, float] | None:
+        """
+        Say what an image shows from above.
+
+        :param task: One task, shape ``(1, task_dim)``.
+        :param state: One state.
+        :return: A place ``(x, y)`` and the camera's distance in metres; None for a view from the side, as Gymnasium's.
+        """
+        return None
+
     def render_text(self, task: npt.NDArray[np.float32], state: RobotState) -> str:
         """Tell the step, the task and the robot's generalised positions."""
         positions = " ".join(f"{value:.2f}" for value in self.qpos(state)[0])
@@ -305,7 +315,7 @@ class RobotTasks(TaskDistribution):
         from sb3_hyper.envs.mujoco.rendering import renderer_of
 
         renderer = renderer_of(self.xml_file, self._has_contact_forces())
-        return renderer.render(state.integration[0], self.marker(task, state))
+        return renderer.render(state.integration[0], self.marker(task, state), self.seen_from_above(task, state))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_engines": {}}

@@ -95,6 +95,27 @@ def test_both_draw_the_same_picture_with_its_mark():
     assert red.sum() > 100 and np.nonzero(red)[1].mean() > 240  # ahead, on the right
 
 
+def red_place(env_id, task):
+    """The middle (row, column) of the mark in the picture of a trial that begins."""
+    env = make_trial(env_id, render_mode="rgb_array")
+    env.reset(seed=0, options={"task": task})
+    image = env.render()
+    red = (image[..., 0] > 120) & (image[..., 1] < 60) & (image[..., 2] < 60)
+    assert red.sum() > 100
+    return np.argwhere(red).mean(axis=0)
+
+
+def test_a_goal_is_in_the_picture_wherever_it_is():
+    places = {task: red_place("AntGoal", task) for task in ((2.9, 0.0), (0.0, 2.9), (-2.9, 0.0), (0.0, -2.9))}
+    east, north, west, south = places.values()
+    assert north[0] < 200 < 280 < south[0] and west[1] < 200 < 280 < east[1]
+
+
+def test_the_faster_the_farther_ahead_is_the_mark():
+    slow, fast = red_place("HalfCheetahVel", [0.5]), red_place("HalfCheetahVel", [2.5])
+    assert 240 < slow[1] < fast[1] - 50
+
+
 def test_without_opengl_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "glfw")
     monkeypatch.setitem(sys.modules, "mujoco.glfw", None)
