@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import cycle
 from os import PathLike
 
@@ -42,7 +43,7 @@ def adaptation_curve(*results: AdaptationResult) -> Figure:
     for result, color in zip(results, cycle(COLORS), strict=False):
         _draw_curve(axes, result, color)
     _dress(axes, results)
-    _draw_references(axes, results[0])
+    draw_references(axes, results[0].reference_returns, results[0].n_episodes)
     return figure
 
 
@@ -85,6 +86,15 @@ def _dress(axes: Axes, results: tuple[AdaptationResult, ...]) -> None:
     axes.set_ylabel("mean return of the episode", color=TEXT_COLOR)
     axes.set_xticks(range(1, n_episodes + 1))
     axes.set_xlim(0.75, n_episodes + 0.25)
+    dress_axes(axes)
+
+
+def dress_axes(axes: Axes) -> None:
+    """
+    Give axes the look of our figures: horizontal grid lines, no frame.
+
+    :param axes: the axes
+    """
     axes.margins(y=0.08)
     axes.grid(axis="y", color=GRID_COLOR, linewidth=0.8)
     axes.tick_params(colors=TEXT_COLOR, length=0)
@@ -93,11 +103,17 @@ def _dress(axes: Axes, results: tuple[AdaptationResult, ...]) -> None:
         spine.set_color(MUTED_COLOR)
 
 
-def _draw_references(axes: Axes, result: AdaptationResult) -> None:
-    """Lines across the axes; their names stand beside them, outside on the right."""
+def draw_references(axes: Axes, reference_returns: Mapping[str, float], n_episodes: int) -> None:
+    """
+    Draw the returns of known policies as lines across the axes; their names stand beside them, outside on the right.
+
+    :param axes: the axes, with everything else drawn
+    :param reference_returns: mean returns per trial
+    :param n_episodes: episodes of a trial, which share its return evenly
+    """
     names_of: dict[float, list[str]] = {}
-    for name, value in sorted(result.reference_returns.items(), key=lambda item: item[1]):
-        names_of.setdefault(value / result.n_episodes, []).append(name)
+    for name, value in sorted(reference_returns.items(), key=lambda item: item[1]):
+        names_of.setdefault(value / n_episodes, []).append(name)
     for level, names in names_of.items():
         axes.axhline(level, color=MUTED_COLOR, lw=1.2, linestyle=_LINE_STYLES.get(names[-1], (0, (8, 3))), zorder=2)
     low, high = axes.get_ylim()

@@ -27,7 +27,7 @@ def _extend_exp_manager(module: ModuleType) -> None:
     from sb3_hyper.zoo.pruning import AdaptationTrialEvalCallback
 
     # RL-Zoo looks the name up when a search begins.
-    module.TrialEvalCallback = AdaptationTrialEvalCallback
+    vars(module)["TrialEvalCallback"] = AdaptationTrialEvalCallback
     extend_experiment_manager(module.ExperimentManager, ALGORITHM)
 
 

@@ -1,0 +1,52 @@
+"""The bar that shows how far the runs are, and the time left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from sb3_hyper.reproduction.scheduling import Snapshot
+
+_WINDOW = 1800.0
+"""Seconds over which the speed is taken: the runs' logs grow by whole rollouts."""
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[Snapshot], None]]:
+    """
+    Show a bar on stderr as long as the context lasts.
+
+    :return: what draws it anew
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=_WINDOW) as progress:
+        bar = progress.add_task("")
+        yield lambda snapshot: progress.update(
+            bar, completed=snapshot.frames, total=snapshot.total, description=describe(snapshot)
+        )
+
+
+def describe(snapshot: Snapshot) -> str:
+    """
+    Put a snapshot into words.
+
+    :param snapshot: how far the runs are
+    :return: one line
+    """
+    n_runs = snapshot.finished + snapshot.failed + snapshot.waiting + snapshot.training
+    parts = [f"{snapshot.finished}/{n_runs} runs", f"{snapshot.training} training"]
+    if snapshot.elsewhere:
+        parts.append(f"{snapshot.elsewhere} elsewhere")
+    if snapshot.failed:
+        parts.append(f"{snapshot.failed} failed")
+    return f"{', '.join(parts)}; {snapshot.frames / 1e6:.2f}/{snapshot.total / 1e6:.2f} M frames"
