@@ -59,10 +59,10 @@ GRID_NAVI_INITIALIZATION: dict[Budget, Training] = {
     "paper": GRID_NAVI["paper"],
 }
 HALF_CHEETAH_DIR: dict[Budget, Training] = {
-    "small": Training(
-        1_000_000,
-        {"size": "S"},
-        {"n_envs": 64, "n_steps": 200, "batch_size": 3200, "n_epochs": 4, "learning_rate": "lin_1e-3"},
+    "small": Training(1_000_000, {"size": "S"}),
+    "paper": Training(
+        75_000_000,
+        _PAPER_SIZE_2023,
+        {"n_envs": 16, "n_steps": 400, "batch_size": 1600, "n_epochs": 2, "learning_rate": 3e-4},
     ),
-    "paper": Training(75_000_000, _PAPER_SIZE_2023),
 }
