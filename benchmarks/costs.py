@@ -49,7 +49,7 @@ def make_model(name: str, size: str, n_steps: int, options: argparse.Namespace) 
     """HyperPPO with the zoo's settings of TMazeLS-v0, but for the learning rate's schedule."""
     return HyperPPO(
         name,
-        TrialVecEnv(TMazeLS(), options.envs),
+        TrialVecEnv(TMazeLS(), options.envs, expose_task=True),
         n_steps=n_steps,
         batch_size=n_steps * options.envs // 4,
         n_epochs=2,
@@ -71,7 +71,7 @@ def rollout_lengths(options: argparse.Namespace) -> Iterator[int]:
 
 def timed_acting(model: HyperPPO, options: argparse.Namespace) -> Callable[[], float]:
     """Milliseconds of a step, from a trial's start on, always with the same observation."""
-    obs = as_tensor(TrialVecEnv(TMazeLS(), options.envs).reset(), model.device)
+    obs = as_tensor(TrialVecEnv(TMazeLS(), options.envs, expose_task=True).reset(), model.device)
     lengths = rollout_lengths(options)
 
     def run() -> float:

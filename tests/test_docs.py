@@ -14,13 +14,14 @@ from rl_zoo3.utils import StoreDict
 from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from sb3_hyper import HyperPPO, analyse, contact_sheet, evaluate
+from sb3_hyper import HyperPPO, analyse, contact_sheet, evaluate, reproduce
 from sb3_hyper.aggregators import AGGREGATORS
 from sb3_hyper.encoders import ENCODERS
 from sb3_hyper.envs import TASK_DISTRIBUTIONS
+from sb3_hyper.envs.rl2_observation import rl2_observation_space
 from sb3_hyper.hypernetworks import HYPER_INITIALIZERS
 from sb3_hyper.hypernetworks.initializers import BASE_INITIALIZERS
-from sb3_hyper.policies import POLICIES, HyperActorCriticPolicy
+from sb3_hyper.policies import POLICIES, PRIVILEGED_POLICIES, HyperActorCriticPolicy
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -29,6 +30,7 @@ METHODS, ENVIRONMENTS = (TEXTS[DOCS / f"{name}.md"] for name in ("methods", "env
 PAGES = {path.stem: text for path, text in TEXTS.items() if path.parent == DOCS / "methods"}
 TEMPLATE = ["Equation", "Source", "Settings", "Departures", "Results", "Command"]
 
+EVERY_POLICY = {**POLICIES, **PRIVILEGED_POLICIES}
 POLICY_ROWS = [
     (name, page, settings, int(memory))
     for page, text in PAGES.items()
@@ -85,15 +87,17 @@ def test_every_environment_has_a_row_with_its_references(env_id):
 
 
 def test_every_policy_has_one_row_on_one_page():
-    assert sorted(name for name, *_ in POLICY_ROWS) == sorted(POLICIES)
+    assert sorted(name for name, *_ in POLICY_ROWS) == sorted(EVERY_POLICY)
 
 
 @pytest.mark.parametrize(("name", "page", "settings", "memory"), POLICY_ROWS, ids=[row[0] for row in POLICY_ROWS])
 def test_a_policys_row_says_what_the_code_does(name, page, settings, memory):
-    policy = POLICIES[name]
+    policy = EVERY_POLICY[name]
     preset = {f"{key}={value!r}".replace("'", '"') for key, value in policy.preset.items()}
     assert set(re.findall(r"`(\w+=[^`]+)`", settings)) == preset
-    built = policy(spaces.Box(-1, 1, (1,), np.float32), spaces.Discrete(2), lambda _: 0.0)
+    box = spaces.Box(-1, 1, (1,), np.float32)
+    space = rl2_observation_space(box, box, True, box) if name in PRIVILEGED_POLICIES else box
+    built = policy(space, spaces.Discrete(2), lambda _: 0.0)
     assert built.memory_dim == memory
 
 
@@ -158,7 +162,7 @@ def test_relative_links_resolve(path):
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_of_this_package_are_understood(path):
-    for program in (evaluate, analyse, contact_sheet):
+    for program in (evaluate, analyse, contact_sheet, reproduce):
         for arguments in commands(TEXTS[path], program.__name__):
             assert program.make_parser().parse_args(arguments)
 

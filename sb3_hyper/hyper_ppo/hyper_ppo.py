@@ -1,20 +1,20 @@
 """HyperPPO: RecurrentPPO on whole sequences."""
 
 from collections import deque
-from collections.abc import Sequence
-from itertools import zip_longest
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
-from sb3_contrib import RecurrentPPO
+from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import FloatSchedule, safe_mean
+from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.errors import unknown_name
 from sb3_hyper.hyper_ppo import losses
+from sb3_hyper.hyper_ppo.auxiliary_ppo import AuxiliaryPPO
 from sb3_hyper.hyper_ppo.collection import (
     DeferredValues,
     acting_threads,
@@ -25,11 +25,14 @@ from sb3_hyper.hyper_ppo.collection import (
     stack_steps,
     time_limit_values,
 )
+from sb3_hyper.hyper_ppo.privileged_task import needs_task, show_task
 from sb3_hyper.hyper_ppo.rollout_buffer import SequenceMinibatch, SequenceRolloutBuffer
-from sb3_hyper.hyper_ppo.settings import check_counts, check_value_loss, check_weight, sequence_length, wanted_length
+from sb3_hyper.hyper_ppo.settings import check_value_loss, sequence_length, wanted_length
 from sb3_hyper.hyper_ppo.update_log import policy_log, update_log
 from sb3_hyper.normalization import DiscountedReturnScale
-from sb3_hyper.policies import POLICIES, Acted, ActingStep, HyperActorCriticPolicy
+from sb3_hyper.policies import POLICIES, PRIVILEGED_POLICIES, Acted, ActingStep, Evaluation, HyperActorCriticPolicy
+from sb3_hyper.task_inference import AuxiliaryObjective
+from sb3_hyper.task_inference.checks import check_counts, check_weight
 
 SelfHyperPPO = TypeVar("SelfHyperPPO", bound="HyperPPO")
 
@@ -38,7 +41,7 @@ _OF_THE_PRESENT_ROLLOUT = ("_last_memory", "_last_obs", "_last_episode_starts")
 """Not saved: they may be tensors on a device, and a loaded model starts with new trials."""
 
 
-class HyperPPO(RecurrentPPO):
+class HyperPPO(AuxiliaryPPO):
     """
     Proximal policy optimisation as in the papers (Beck et al. 2022, 2023, 2024), on whole sequences.
 
@@ -70,6 +73,9 @@ class HyperPPO(RecurrentPPO):
     :param bptt_length: length of the sequences that gradients flow through; None: ``n_steps``, or ``batch_size`` where
         that is smaller
     :param latent_kl_coef: weight of the KL divergence of a Gaussian latent (PEARL) from N(0, 1)
+    :param auxiliary_class: an objective that is trained beside PPO's, a name in ``AUXILIARY_OBJECTIVES`` or a class;
+        None: the policy's own, if it has one
+    :param auxiliary_kwargs: its keyword arguments
     :param stats_window_size: number of trials that the logged means are taken over
     :param tensorboard_log: folder of the TensorBoard logs; None: no logs
     :param policy_kwargs: keyword arguments of the policy
@@ -77,12 +83,11 @@ class HyperPPO(RecurrentPPO):
     :param seed: seed of all random generators
     :param device: where to compute; "auto": the GPU if there is one
     :param _init_setup_model: whether to build the networks at once
-    :raises ValueError: when minibatches do not tile the rollout, or the value loss is unknown
+    :raises ValueError: when minibatches do not tile the rollout, or a name is unknown
     :raises TypeError: when the policy is none of this package's
     """
 
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = dict(POLICIES)
-    policy: HyperActorCriticPolicy
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**POLICIES, **PRIVILEGED_POLICIES}
     rollout_buffer: SequenceRolloutBuffer  # type: ignore[assignment]
 
     def __init__(
@@ -108,6 +113,8 @@ class HyperPPO(RecurrentPPO):
         normalize_reward: bool = False,
         bptt_length: int | None = None,
         latent_kl_coef: float = 1e-6,
+        auxiliary_class: str | type[AuxiliaryObjective] | None = None,
+        auxiliary_kwargs: Mapping[str, Any] | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -123,9 +130,13 @@ class HyperPPO(RecurrentPPO):
         self.latent_kl_coef = latent_kl_coef
         self.normalize_reward = normalize_reward
         self.bptt_length = bptt_length
+        self.auxiliary_class = auxiliary_class
+        self.auxiliary_kwargs = dict(auxiliary_kwargs or {})
+        self.task_space: spaces.Space[Any] | None = None
+        policy_class = self._get_policy_from_name(policy) if isinstance(policy, str) else policy
         super().__init__(
             policy,
-            env,
+            show_task(env) if isinstance(env, str) and needs_task(policy_class, self._objective(policy_class)) else env,
             learning_rate=learning_rate,
             n_steps=n_steps,
             batch_size=batch_size,
@@ -172,9 +183,7 @@ class HyperPPO(RecurrentPPO):
                 f"HyperPPO got the policy {self.policy_class.__name__}, wanted a subclass of HyperActorCriticPolicy or "
                 f"one of {', '.join(POLICIES)}. Other recurrent policies train with sb3_contrib.RecurrentPPO."
             )
-        self.policy = self.policy_class(
-            self.observation_space, self.action_space, self.lr_schedule, use_sde=self.use_sde, **self.policy_kwargs
-        ).to(self.device)
+        rollout_space = self._set_up_policy()
         self.reward_scale = DiscountedReturnScale(self.n_envs, self.gamma).to(self.device)
         self.rollout_buffer = SequenceRolloutBuffer(
             self.n_steps,
@@ -183,7 +192,7 @@ class HyperPPO(RecurrentPPO):
             wanted_length(self.n_steps, self._minibatch_size(), self.bptt_length),
             self.policy.memory_dim,
             self.policy.noise_dim,
-            self.observation_space,
+            rollout_space,
             self.action_space,
             self.device,
             self.gamma,
@@ -286,6 +295,8 @@ class HyperPPO(RecurrentPPO):
             noise = self.policy.sample_noise(self._last_memory)
             last_values = self.policy.evaluate_values(last_obs, self._last_memory, ended[None], noise)
         buffer.finish(targets, last_values, ended)
+        if self.auxiliary is not None:
+            self.auxiliary.collect(buffer, stack_steps(rewards, self.device, th.float32), ended)
         check_not_diverged(buffer.values)
 
     def train(self) -> None:
@@ -302,6 +313,8 @@ class HyperPPO(RecurrentPPO):
             self._n_updates += 1
             if self._moved_too_far(epoch[-1]):
                 break
+        if self.auxiliary is not None:
+            self.auxiliary.train(self._current_progress_remaining)
         self.policy.update_normalization(self.rollout_buffer.flat_observations())
         self._log_update(history, len(epoch), clip_range, clip_range_vf)
 
@@ -309,14 +322,20 @@ class HyperPPO(RecurrentPPO):
         """One pass over the rollout; it ends early, without a step, when the policy has moved too far."""
         history: list[losses.Losses] = []
         for minibatch in self.rollout_buffer.get(self._minibatch_size()):
-            parts = self._losses(minibatch, clip_range, clip_range_vf)
+            evaluation = self._evaluate(minibatch)
+            parts = losses.ppo_losses(
+                evaluation, minibatch, self.normalize_advantage, self.value_loss, clip_range, clip_range_vf
+            )
             history.append(losses.Losses(*(part.detach() for part in parts)))
             if self._moved_too_far(parts):
                 if self.verbose >= 1:
                     print(f"Early stopping due to reaching max kl: {parts.approx_kl:.2f}")
                 break
+            loss = parts.total(self._loss_weights())
+            if self.auxiliary is not None:
+                loss = self.auxiliary.add_to(loss, evaluation, minibatch)
             self.policy.optimizer.zero_grad()
-            parts.total(self._loss_weights()).backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]
             th.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
             self.policy.optimizer.step()
         return history
@@ -324,12 +343,9 @@ class HyperPPO(RecurrentPPO):
     def _moved_too_far(self, parts: losses.Losses) -> bool:
         return self.target_kl is not None and bool(parts.approx_kl > 1.5 * self.target_kl)
 
-    def _losses(self, minibatch: SequenceMinibatch, clip_range: float, clip_range_vf: float | None) -> losses.Losses:
-        evaluation = self.policy.evaluate_sequences(
+    def _evaluate(self, minibatch: SequenceMinibatch) -> Evaluation:
+        return self.policy.evaluate_sequences(
             minibatch.observations, minibatch.actions, minibatch.memory, minibatch.resets, minibatch.latent_noise
-        )
-        return losses.ppo_losses(
-            evaluation, minibatch, self.normalize_advantage, self.value_loss, clip_range, clip_range_vf
         )
 
     def _loss_weights(self) -> losses.LossWeights:
@@ -340,30 +356,14 @@ class HyperPPO(RecurrentPPO):
     ) -> None:
         losses_log = update_log(history, n_last_epoch, self._loss_weights())
         for key, value in {**losses_log, **policy_log(self.policy, self.rollout_buffer)}.items():
-            if key != "train/latent_kl" or self.policy.noise_dim:
+            if key != "train/latent_kl" or (self.policy.noise_dim and not self.policy.settings.detach_latent):
                 self.logger.record(key, value)
+        for key, value in (self.auxiliary.log() if self.auxiliary is not None else {}).items():
+            self.logger.record(f"auxiliary/{key}", value)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/clip_range", clip_range)
         if clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", clip_range_vf)
-
-    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: Any = None) -> None:
-        super()._update_info_buffer(infos, dones)
-        self._episode_returns.extend(
-            info["episode_returns"] for info in infos if isinstance(info.get("episode_returns"), list)
-        )
-
-    def dump_logs(self, iteration: int = 0) -> None:
-        """
-        Write log; besides SB3's keys the mean return of each episode within the trial, ``rollout/episode_1_return`` and
-        so on.
-
-        :param iteration: current logging iteration
-        """
-        for k, returns in enumerate(zip_longest(*self._episode_returns), start=1):
-            played = [value for value in returns if value is not None]
-            self.logger.record(f"rollout/episode_{k}_return", safe_mean(played))
-        super().dump_logs(iteration)
 
     def learn(
         self: SelfHyperPPO,
@@ -386,12 +386,13 @@ class HyperPPO(RecurrentPPO):
         :return: the model
         """
         self._sequence_length()
+        self._begin_objective(total_timesteps)
         if reset_num_timesteps:
             self._episode_returns.clear()
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), *_OF_THE_PRESENT_ROLLOUT, "_episode_returns", "reward_scale"]
+        return [*super()._excluded_save_params(), *_OF_THE_PRESENT_ROLLOUT, "reward_scale"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         state_dicts, tensors = super()._get_torch_save_params()

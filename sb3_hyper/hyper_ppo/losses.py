@@ -64,7 +64,7 @@ def ppo_losses(
     :param clip_range_vf: clip range of the values; None: no clipping
     :return: the losses
     """
-    values, log_prob, entropy, latent_kl = evaluation
+    values, log_prob, entropy, latent_kl, _ = evaluation
     advantages = minibatch.advantages
     if normalize_advantage and len(advantages) > 1:
         advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)

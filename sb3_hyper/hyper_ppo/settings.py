@@ -12,20 +12,6 @@ def check_value_loss(kind: str) -> None:
         raise unknown_name("value loss", kind, get_args(ValueLoss))
 
 
-def check_counts(**counts: int) -> None:
-    """Raise ValueError unless all of these settings are at least 1."""
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name}={count}, wanted at least 1.")
-
-
-def check_weight(**weights: object) -> None:
-    """Raise ValueError unless all of these settings are finite numbers, 0 or above."""
-    for name, weight in weights.items():
-        if not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
-            raise ValueError(f"{name}={weight!r}, wanted a weight of a loss: a number, 0 or above.")
-
-
 def wanted_length(n_steps: int, batch_size: int, bptt_length: int | None) -> int:
     """``bptt_length``; if that is None, ``n_steps``, or ``batch_size`` where that is smaller."""
     return min(n_steps, batch_size) if bptt_length is None else bptt_length

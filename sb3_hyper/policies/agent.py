@@ -3,6 +3,7 @@ The agent's network: features, encoder, latent, hypernetwork and base networks, 
 SB3's orders.
 """
 
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 import torch as th
@@ -36,12 +37,14 @@ class Encoded(NamedTuple):
     :param critic: the critic's
     :param memory: ``(B, memory_dim)`` after the last step
     :param encodings: ``(N, encoder.output_dim)`` what the latents were made of
+    :param latents: ``(N, latent_dim)`` as the encoder gives them at every step, with the encoder's gradient
     """
 
     actor: BaseInput
     critic: BaseInput
     memory: th.Tensor
     encodings: th.Tensor
+    latents: th.Tensor
 
 
 class AgentOutput(NamedTuple):
@@ -81,6 +84,7 @@ class Agent(nn.Module):
     :param critic_trunk: those of the critic; None: it shares the actor's
     :param conditioning: how the latent reaches the base networks
     :param generation: when the latent that conditions them is renewed
+    :param detach_latent: whether the gradient of what comes behind the latent stops there
     :param actor: the actor
     :param critic: the critic
     """
@@ -94,12 +98,16 @@ class Agent(nn.Module):
         critic_trunk: Trunk | None,
         conditioning: Conditioning,
         generation: Generation,
+        detach_latent: bool,
         actor: BaseNetwork,
         critic: BaseNetwork,
     ) -> None:
         super().__init__()
         self.conditioning = conditioning
         self.generation = generation
+        self.detach_latent = detach_latent
+        self.told: Callable[[th.Tensor], th.Tensor | None] | None = None
+        """What an objective lets the agent know of a task that is shown, in the latent's place; None: nothing."""
         self.features = features
         self.encoder = encoder
         self.to_latent = to_latent
@@ -125,11 +133,38 @@ class Agent(nn.Module):
         encodings, memory = self.encoder(transition.unflatten(0, resets.shape), encoder_memory, resets)
         encodings = encodings.flatten(0, 1)
         latents = self.to_latent(encodings, noise)
+        seen = self._seen(latents, obs)
         if self.held_dim:
             renew = renewals(self.generation, obs, resets)
-            kept, held = hold(latents.unflatten(0, resets.shape), held, renew)
-            latents, memory = kept.flatten(0, 1), th.cat((memory, held), dim=-1)
-        return Encoded(*self._base_inputs(state, latents), memory, encodings)
+            kept, held = hold(seen.view(*resets.shape, -1), held, renew)
+            seen, memory = kept.flatten(0, 1), th.cat((memory, held), dim=-1)
+        return Encoded(*self._base_inputs(state, seen), memory, encodings, latents)
+
+    def _seen(self, latents: th.Tensor, obs: Observation) -> th.Tensor:
+        """The latent that the base networks see, with the gradient that their losses leave it."""
+        if self.told is not None and isinstance(obs, Mapping) and "task" in obs:
+            told = self.told(obs["task"])
+            if told is not None:
+                return told
+        return latents.detach() if self.detach_latent else latents
+
+    def infer(self, obs: Observation, resets: th.Tensor) -> tuple[th.Tensor, ...]:
+        """
+        What the encoder believes along whole trials, for auxiliary objectives.
+
+        :param obs: T * B observations, time-major
+        :param resets: ``(T, B)`` bool, True at least in the first step
+        :return: mean and log-variance, ``(T, B, to_latent.belief_dim)`` each
+        """
+        _, transition = self.features(obs)
+        memory = self.encoder.initial_state(resets.shape[1], resets.device)
+        encodings, _ = self.encoder(transition.unflatten(0, resets.shape), memory, resets)
+        return self.to_latent.belief(encodings)
+
+    def inferring_parameters(self) -> list[nn.Parameter]:
+        """Those between a transition and the latent."""
+        modules = (self.features.transition, self.encoder, self.to_latent)
+        return [parameter for module in modules for parameter in module.parameters()]
 
     def _base_inputs(self, state: th.Tensor, latents: th.Tensor) -> tuple[BaseInput, BaseInput]:
         actor = self._base_input(state, self.trunk(latents))
@@ -155,7 +190,7 @@ class Agent(nn.Module):
             state, transition = extract(obs)
             memory, held = th.split(th.where(episode_starts[:, None], 0.0, memory), widths, dim=-1)
             encoding, memory = encode(transition, memory)
-            latents = self.to_latent(encoding, noise)
+            latents = self._seen(self.to_latent(encoding, noise), obs)
             if self.held_dim:
                 kept, held = hold(latents[None], held, renewals(self.generation, obs, episode_starts[None]))
                 latents, memory = kept[0], th.cat((memory, held), dim=-1)

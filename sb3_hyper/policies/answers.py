@@ -41,10 +41,13 @@ class Evaluation(NamedTuple):
     :param values: ``(T * B,)``
     :param log_prob: ``(T * B,)``
     :param entropy: ``(T * B,)``; None where it has no closed form
-    :param latent_kl: ``(T * B,)`` divergence of the latent's distribution from its prior; None where it has none
+    :param latent_kl: ``(T * B,)`` divergence of the latent's distribution from its prior; None where it has none, or
+        an auxiliary objective alone trains it
+    :param latents: ``(T * B, latent_dim)`` with the encoder's gradient, for auxiliary objectives
     """
 
     values: th.Tensor
     log_prob: th.Tensor
     entropy: th.Tensor | None
     latent_kl: th.Tensor | None
+    latents: th.Tensor

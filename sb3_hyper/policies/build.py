@@ -50,7 +50,13 @@ def build_agent(
     embedding_dims = (settings.state_embedding_dim, settings.action_embedding_dim, settings.reward_embedding_dim)
     state_dim = settings.base_sizes.state_dim
     features = Features(
-        observation_space, extractor, settings.normalize_states, normalize_images, state_dim, embedding_dims
+        observation_space,
+        extractor,
+        settings.normalize_states,
+        normalize_images,
+        state_dim,
+        embedding_dims,
+        settings.encoder_input,
     )
     encoder = _build_encoder(features.transition.output_dim, settings)
     encoder, to_latent = make_latent(settings.latent, encoder, settings.aggregator, settings.latent_dim)
@@ -77,7 +83,16 @@ def build_agent(
     if settings.sharing == "hidden_layers":
         critic.hidden_layers = actor.hidden_layers
     return Agent(
-        features, encoder, to_latent, trunk, critic_trunk, settings.conditioning, settings.generation, actor, critic
+        features,
+        encoder,
+        to_latent,
+        trunk,
+        critic_trunk,
+        settings.conditioning,
+        settings.generation,
+        settings.detach_latent,
+        actor,
+        critic,
     )
 
 

@@ -1,6 +1,7 @@
 """Features: what the encoder sees of a transition and what the base network sees of a state."""
 
 from collections.abc import Callable, Mapping
+from typing import Literal, get_args
 
 import torch as th
 from gymnasium import spaces
@@ -9,12 +10,19 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Flatten
 from torch import nn
 
 from sb3_hyper.normalization import RunningNormalization
+from sb3_hyper.task_inference import unit_scale
 
 Observation = th.Tensor | Mapping[str, th.Tensor]
 """A plain observation, or one with a key for each of its parts."""
 
 TRIAL_KEYS = ("observation", "previous_action", "previous_reward", "new_episode")
 """The keys by which a Dict observation is recognised as a trial's; ``previous_observation`` may join."""
+
+
+EncoderInput = Literal["transition", "task"]
+
+ENCODER_INPUTS: tuple[EncoderInput, ...] = get_args(EncoderInput)
+"""What the encoder reads: the trial's transitions, or the task itself."""
 
 
 def is_trial_space(space: spaces.Space) -> bool:  # type: ignore[type-arg]
@@ -114,6 +122,53 @@ class TransitionFeatures(nn.Module):
         return nn.functional.linear(inputs, *self.packed_parameters()).relu()
 
 
+class TaskFeatures(nn.Module):
+    """
+    Linear + ReLU embedding of the task alone, in the place of :class:`TransitionFeatures`; bounded entries are brought
+    to [-1, 1].
+
+    :param space: the observation space
+    :param state_dim: width of the state's features, which the embedding does not read
+    :param embedding_dim: width of the embedding
+    :raises ValueError: when the observations do not show the task
+    """
+
+    is_trial = True
+    has_previous_state = False
+    scale: th.Tensor
+    center: th.Tensor
+
+    def __init__(self, space: spaces.Space, state_dim: int, embedding_dim: int) -> None:  # type: ignore[type-arg]
+        super().__init__()
+        box = space.spaces.get("task") if isinstance(space, spaces.Dict) and is_trial_space(space) else None
+        if not isinstance(box, spaces.Box):
+            raise ValueError(
+                f"encoder_input='task' reads the task, but the observations are {space}, without a key 'task'. Build "
+                "the environment with expose_task=True, for example gymnasium.make('GridNavi-v0', expose_task=True), "
+                "or choose a policy that finds the task out, for example RNNHNPolicy."
+            )
+        self.state_dim = state_dim
+        self.output_dim = embedding_dim
+        self.embed_task = nn.Linear(box.shape[-1], embedding_dim)
+        center, scale = unit_scale(box)
+        self.register_buffer("center", center, persistent=False)
+        self.register_buffer("scale", scale, persistent=False)
+
+    def gather(self, obs: Observation, state: th.Tensor, previous_state: th.Tensor | None) -> th.Tensor:
+        """State and task side by side: ``(N, state_dim + task_dim)``; the other arguments are not read."""
+        assert isinstance(obs, Mapping)
+        return th.cat((state, obs["task"].flatten(1)), dim=-1)
+
+    def packed_parameters(self) -> tuple[th.Tensor, th.Tensor]:
+        """One linear layer of state and task, in which the state counts nothing."""
+        weight = self.embed_task.weight * self.scale
+        return nn.functional.pad(weight, (self.state_dim, 0)), self.embed_task.bias - weight @ self.center
+
+    def forward(self, inputs: th.Tensor) -> th.Tensor:
+        """``(N, state_dim + task_dim) -> (N, output_dim)``, inputs from :meth:`gather`."""
+        return nn.functional.linear(inputs, *self.packed_parameters()).relu()
+
+
 class Features(nn.Module):
     """
     Routes an observation: state features to the base network, transition features to the encoder.
@@ -124,6 +179,7 @@ class Features(nn.Module):
     :param normalize_images: whether images are divided by 255
     :param state_dim: width of the base network's state embedding; 0: it sees the state itself
     :param transition_dims: widths of the encoder's embeddings of state, action and reward
+    :param encoder_input: what the encoder reads, "transition" or "task"
     """
 
     def __init__(
@@ -134,6 +190,7 @@ class Features(nn.Module):
         normalize_images: bool,
         state_dim: int,
         transition_dims: tuple[int, int, int],
+        encoder_input: EncoderInput = "transition",
     ) -> None:
         super().__init__()
         self.state_space = state_space_of(space)
@@ -144,7 +201,11 @@ class Features(nn.Module):
         is_flat = isinstance(self.state_space, spaces.Box) and isinstance(extractor, FlattenExtractor)
         self._is_vector = is_flat and type(extractor) is FlattenExtractor and not is_image_space(self.state_space)
         self.normalization = RunningNormalization((width,)) if normalize_states and is_flat else None
-        self.transition = TransitionFeatures(space, width, *transition_dims)
+        self.transition: TransitionFeatures | TaskFeatures
+        if encoder_input == "task":
+            self.transition = TaskFeatures(space, width, transition_dims[0])
+        else:
+            self.transition = TransitionFeatures(space, width, *transition_dims)
         self.embed_state = _embedding(width, state_dim) if state_dim else nn.Identity()
         self.state_dim = state_dim or width
 
@@ -189,6 +250,10 @@ class Features(nn.Module):
         if self.normalization is not None:
             with th.no_grad():
                 self.normalization.update(self._state_of(obs))
+
+    def normalized_state(self, obs: Observation) -> th.Tensor:
+        """The state's features, normalised but not embedded: N observations -> ``(N, …)``."""
+        return self._normalized(self._state_of(obs))
 
     def _state_of(self, obs: Observation) -> th.Tensor:
         return self._extract(obs["observation"] if self.is_trial and isinstance(obs, Mapping) else obs)

@@ -28,6 +28,16 @@ class LinearLatent(nn.Linear):
     def kl_to_prior(self, encodings: th.Tensor) -> None:
         """There is no distribution."""
 
+    @property
+    def belief_dim(self) -> int:
+        """Width of the Gaussian that halves of the latent can be read as; 0 where there are no halves."""
+        return 0 if self.out_features % 2 else self.out_features // 2
+
+    def belief(self, encodings: th.Tensor) -> tuple[th.Tensor, ...]:
+        """The latent's halves, for objectives that read them as mean and log-variance: ``(…, belief_dim)`` each."""
+        parameters: th.Tensor = self(encodings)
+        return parameters.chunk(2, dim=-1)
+
 
 class GaussianLatent(nn.Module):
     """
@@ -40,7 +50,7 @@ class GaussianLatent(nn.Module):
     def __init__(self, projection: nn.Module, latent_dim: int) -> None:
         super().__init__()
         self.projection = projection
-        self.noise_dim = latent_dim
+        self.noise_dim = self.belief_dim = latent_dim
 
     def forward(self, encodings: th.Tensor, noise: th.Tensor | None = None) -> th.Tensor:
         """
@@ -50,15 +60,16 @@ class GaussianLatent(nn.Module):
         :param noise: ``(…, latent_dim)`` standard normal numbers; None: the mean is taken
         :return: ``(…, latent_dim)``
         """
-        mean, log_variance = self._mean_and_log_variance(encodings)
+        mean, log_variance = self.belief(encodings)
         return mean if noise is None else th.addcmul(mean, (0.5 * log_variance).exp(), noise)
 
     def kl_to_prior(self, encodings: th.Tensor) -> th.Tensor:
         """KL(N(mean, sigma^2) || N(0, 1)), summed over the latent: ``(…, encoding) -> (…)``."""
-        mean, log_variance = self._mean_and_log_variance(encodings)
+        mean, log_variance = self.belief(encodings)
         return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=-1)
 
-    def _mean_and_log_variance(self, encodings: th.Tensor) -> tuple[th.Tensor, ...]:
+    def belief(self, encodings: th.Tensor) -> tuple[th.Tensor, ...]:
+        """Mean and log-variance, ``(…, belief_dim)`` each."""
         parameters: th.Tensor = self.projection(encodings)
         return parameters.chunk(2, dim=-1)
 

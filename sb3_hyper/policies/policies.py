@@ -1,4 +1,4 @@
-"""The policy: SB3's interface around the agent, in sb3-contrib's recurrent dialect and in HyperPPO's time-major one."""
+"""The policy: SB3's interface around the agent, time-major as HyperPPO calls it."""
 
 from collections.abc import Mapping, Sequence
 from functools import partialmethod
@@ -6,8 +6,6 @@ from typing import Any, ClassVar
 
 import torch as th
 from gymnasium import spaces
-from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
-from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3.common.distributions import (
     CategoricalDistribution,
     DiagGaussianDistribution,
@@ -25,24 +23,20 @@ from sb3_hyper.encoders import SequenceEncoder
 from sb3_hyper.policies.agent import BaseInput
 from sb3_hyper.policies.answers import Acted, ActingStep, Evaluation
 from sb3_hyper.policies.build import build_agent, default_extractor
-from sb3_hyper.policies.features import Observation, state_space_of
+from sb3_hyper.policies.features import EncoderInput, Observation, state_space_of
 from sb3_hyper.policies.generation import Generation
 from sb3_hyper.policies.latent import LatentKind
-from sb3_hyper.policies.recurrent_state import (
-    RecurrentStateShape,
-    pack_memory,
-    to_sequence_major,
-    to_time_major,
-    unpack_memory,
-)
+from sb3_hyper.policies.recurrent_state import RecurrentStateShape
 from sb3_hyper.policies.sampling import sample_categorical
+from sb3_hyper.policies.sequence_major import SequenceMajorPolicy
 from sb3_hyper.policies.settings import AgentSettings, Conditioning, Sharing
+from sb3_hyper.task_inference import AuxiliaryObjective
 
 Preset = Mapping[str, Any]
 """Keyword arguments of a policy."""
 
 
-class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
+class HyperActorCriticPolicy(SequenceMajorPolicy):
     """
     Actor and critic whose behaviour a latent conditions, the latent being encoded from the trial so far.
 
@@ -61,6 +55,7 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
     :param encoder_kwargs: keyword arguments of the encoder beside its widths, for example ``n_layers``
     :param encoder_dim: width of an encoding
     :param aggregator: name or class of an aggregator over the encodings, or None for the encoder alone
+    :param encoder_input: "transition" (all methods but one), or the "task" itself: the multi-task upper bound
     :param split: whether half of an encoding bypasses the aggregator
     :param straight_through: whether the aggregator's gradient is that of a running sum (AMRL)
     :param latent: "linear" in the encoding; "gaussian", with mean and log-variance linear in it; or "gaussian_product"
@@ -68,6 +63,8 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
         everywhere else, stock RecurrentPPO included, its mean is taken
     :param latent_dim: width of the latent
     :param normalize_latent: whether a latent is brought to mean 0 and variance 1 over its entries
+    :param detach_latent: whether the losses of actor and critic stop at the latent: then HyperPPO's auxiliary
+        objective alone trains what comes before it
     :param trunk_dims: widths of the tanh layers between latent and heads; [] for heads on the latent itself
     :param conditioning: "hypernetwork", "film", "latent" (base networks see the latent only) or "state_and_latent"
     :param conditioned_layers: the base networks' layers that the latent conditions, counted from 0 at the input (-1:
@@ -98,6 +95,10 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
 
     preset: ClassVar[Preset] = {}
     """Defaults of a named policy; explicit ``policy_kwargs`` win."""
+    auxiliary_class: ClassVar[type[AuxiliaryObjective] | None] = None
+    """The objective that HyperPPO trains beside its own, unless another is given."""
+    auxiliary_preset: ClassVar[Preset] = {}
+    """Defaults of its keywords; HyperPPO's ``auxiliary_kwargs`` win."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -121,12 +122,14 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
         encoder: str | type[SequenceEncoder] = "gru",
         encoder_kwargs: Mapping[str, Any] | None = None,
         encoder_dim: int = 256,
+        encoder_input: EncoderInput = "transition",
         aggregator: str | type[Aggregator] | None = None,
         split: bool = True,
         straight_through: bool = False,
         latent: LatentKind = "linear",
         latent_dim: int = 24,
         normalize_latent: bool = False,
+        detach_latent: bool = False,
         trunk_dims: Sequence[int] = (25,),
         conditioning: Conditioning = "hypernetwork",
         conditioned_layers: Sequence[int] | None = None,
@@ -159,12 +162,14 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
             encoder=encoder,
             encoder_kwargs=dict(encoder_kwargs or {}),
             encoder_dim=encoder_dim,
+            encoder_input=encoder_input,
             aggregator=aggregator,
             split=split,
             straight_through=straight_through,
             latent=latent,
             latent_dim=latent_dim,
             normalize_latent=normalize_latent,
+            detach_latent=detach_latent,
             trunk_dims=trunk_dims,
             conditioning=conditioning,
             conditioned_layers=conditioned_layers,
@@ -227,8 +232,6 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
         parameters = super()._get_constructor_parameters()
         del parameters["ortho_init"]
         return {**parameters, **self.settings.as_kwargs()}
-
-    # --- time-major: what HyperPPO calls ---
 
     def act(
         self,
@@ -304,8 +307,8 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
         encoded = self.agent.encode(obs, memory, resets, noise)
         distribution = self._distribution(encoded.actor)
         log_prob, entropy = distribution.log_prob(actions), distribution.entropy()
-        latent_kl = self.agent.to_latent.kl_to_prior(encoded.encodings)
-        return Evaluation(self.values(encoded.critic), log_prob, entropy, latent_kl)
+        latent_kl = None if self.settings.detach_latent else self.agent.to_latent.kl_to_prior(encoded.encodings)
+        return Evaluation(self.values(encoded.critic), log_prob, entropy, latent_kl, encoded.latents)
 
     def evaluate_values(
         self, obs: Observation, memory: th.Tensor, resets: th.Tensor, noise: th.Tensor | None = None
@@ -340,61 +343,3 @@ class HyperActorCriticPolicy(RecurrentActorCriticPolicy):
         if isinstance(self.action_dist, DiagGaussianDistribution):
             return self.action_dist.proba_distribution(output, self.log_std)
         return self.action_dist.proba_distribution(output)
-
-    # --- sb3-contrib's flat, sequence-major order ---
-
-    def forward(  # type: ignore[override]
-        self, obs: Observation, lstm_states: RNNStates, episode_starts: th.Tensor, deterministic: bool = False
-    ) -> tuple[th.Tensor, th.Tensor, th.Tensor, RNNStates]:
-        """
-        One step of B environments, as sb3-contrib's RecurrentPPO collects it.
-
-        :param obs: B observations
-        :param lstm_states: packed memory
-        :param episode_starts: ``(B,)`` 1 where a trial starts
-        :param deterministic: whether to take the likeliest actions
-        :return: actions, values ``(B, 1)``, log-probabilities, the next packed memory
-        """
-        memory = unpack_memory(lstm_states.pi, self.memory_dim)
-        actions, values, log_prob, memory = self.act(obs, memory, episode_starts > 0, deterministic)
-        return actions, values[:, None], log_prob, pack_memory(memory, self.lstm_actor)  # type: ignore[arg-type]
-
-    def get_distribution(  # type: ignore[override]
-        self, obs: Observation, lstm_states: tuple[th.Tensor, ...], episode_starts: th.Tensor
-    ) -> tuple[Distribution, tuple[th.Tensor, ...]]:
-        """The action distribution for B observations, and the next packed memory; arguments as in :meth:`forward`."""
-        memory = unpack_memory(lstm_states, self.memory_dim)
-        encoded = self.agent.encode(obs, memory, episode_starts[None] > 0)
-        return self._distribution(encoded.actor), pack_memory(encoded.memory, self.lstm_actor).pi  # type: ignore[arg-type]
-
-    def predict_values(  # type: ignore[override]
-        self, obs: Observation, lstm_states: tuple[th.Tensor, ...], episode_starts: th.Tensor
-    ) -> th.Tensor:
-        """The critic's values ``(B, 1)`` for B observations; arguments as in :meth:`forward`."""
-        memory = unpack_memory(lstm_states, self.memory_dim)
-        return self.evaluate_values(obs, memory, episode_starts[None] > 0)[:, None]
-
-    def evaluate_actions(  # type: ignore[override]
-        self, obs: Observation, actions: th.Tensor, lstm_states: RNNStates, episode_starts: th.Tensor
-    ) -> tuple[th.Tensor, th.Tensor, th.Tensor | None]:
-        """
-        Evaluate actions along sequences, as sb3-contrib's RecurrentPPO asks for it.
-
-        :param obs: B * T observations, sequence after sequence
-        :param actions: ``(B * T, *action shape)``
-        :param lstm_states: packed memory before each sequence
-        :param episode_starts: ``(B * T,)`` 1 where a trial starts
-        :return: values ``(B * T, 1)``, log-probabilities and entropies ``(B * T,)``
-        """
-        memory = unpack_memory(lstm_states.pi, self.memory_dim)
-        n_sequences = len(memory)
-
-        def reorder(x: th.Tensor) -> th.Tensor:
-            return to_time_major(x, n_sequences).flatten(0, 1)
-
-        resets = to_time_major(episode_starts, n_sequences) > 0
-        time_major = {key: reorder(x) for key, x in obs.items()} if isinstance(obs, Mapping) else reorder(obs)
-        values, log_prob, entropy, _ = self.evaluate_sequences(time_major, reorder(actions), memory, resets)
-        if entropy is not None:
-            entropy = to_sequence_major(entropy, n_sequences)
-        return to_sequence_major(values, n_sequences)[:, None], to_sequence_major(log_prob, n_sequences), entropy

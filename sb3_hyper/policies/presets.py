@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from sb3_hyper.policies.policies import HyperActorCriticPolicy, Preset
+from sb3_hyper.task_inference import BaseNetworkRegression, EmbeddingRegression, TaskRegression, VariationalObjective
 
 
 class RNNPolicy(HyperActorCriticPolicy):
@@ -189,6 +190,101 @@ class SoftmaxPolicy(HyperActorCriticPolicy):
     preset: ClassVar[Preset] = {"encoder": "pointwise", "aggregator": "Softmax", "split": False}
 
 
+class TINaivePolicy(HyperActorCriticPolicy):
+    """
+    TI Naive (Beck et al. 2023): the encoder learns to say which task it is in, and nothing else; base networks see the
+    state beside its latent.
+    """
+
+    preset: ClassVar[Preset] = {"conditioning": "state_and_latent", "detach_latent": True}
+    auxiliary_class = TaskRegression
+
+
+class TINaiveHNPolicy(HyperActorCriticPolicy):
+    """TI Naive with a hypernetwork that reads the latent."""
+
+    preset: ClassVar[Preset] = {"detach_latent": True}
+    auxiliary_class = TaskRegression
+
+
+class TIPolicy(HyperActorCriticPolicy):
+    """
+    TI (Beck et al. 2023): after a multi-task warm-up the encoder learns to say the embedding of the task that was
+    learned there; all but the embedding begins anew.
+    """
+
+    preset: ClassVar[Preset] = {"conditioning": "state_and_latent", "detach_latent": True}
+    auxiliary_class = EmbeddingRegression
+    auxiliary_preset: ClassVar[Preset] = {"reinitialize": True}
+
+
+class TIPlusPlusPolicy(TIPolicy):
+    """TI++ (Beck et al. 2023): TI that keeps what the warm-up has learned."""
+
+    auxiliary_preset: ClassVar[Preset] = {"reinitialize": False}
+
+
+class TIHNPolicy(HyperActorCriticPolicy):
+    """TI+HN (Beck et al. 2023): TI with a hypernetwork that reads the latent."""
+
+    preset: ClassVar[Preset] = {"detach_latent": True}
+    auxiliary_class = EmbeddingRegression
+    auxiliary_preset: ClassVar[Preset] = {"reinitialize": True}
+
+
+class TIPlusPlusHNPolicy(TIHNPolicy):
+    """TI++HN (Beck et al. 2023): TI+HN that keeps what the warm-up has learned."""
+
+    auxiliary_preset: ClassVar[Preset] = {"reinitialize": False}
+
+
+class BIPlusPlusHNPolicy(HyperActorCriticPolicy):
+    """
+    BI++HN (Beck et al. 2023): as TI++HN, but the encoder learns what base networks the hypernetwork should write, not
+    the embedding from which it wrote them in the warm-up.
+    """
+
+    preset: ClassVar[Preset] = {"detach_latent": True}
+    auxiliary_class = BaseNetworkRegression
+
+
+class VIPolicy(HyperActorCriticPolicy):
+    """
+    VI (VariBAD, Zintgraf et al. 2020): the encoder's belief is trained by decoders of the rewards, past and future;
+    base networks see the state beside the normalised belief.
+    """
+
+    preset: ClassVar[Preset] = {
+        "conditioning": "state_and_latent",
+        "detach_latent": True,
+        "normalize_latent": True,
+    }
+    auxiliary_class = VariationalObjective
+
+
+class VIHNPolicy(HyperActorCriticPolicy):
+    """VI+HN (Beck et al. 2022): VariBAD with a hypernetwork that reads the normalised belief."""
+
+    preset: ClassVar[Preset] = {"detach_latent": True, "normalize_latent": True}
+    auxiliary_class = VariationalObjective
+
+
+class MultiPolicy(HyperActorCriticPolicy):
+    """The multi-task upper bound without hypernetwork: base networks see the state and an embedding of the task."""
+
+    preset: ClassVar[Preset] = {
+        "encoder_input": "task",
+        "encoder": "pointwise",
+        "conditioning": "state_and_latent",
+    }
+
+
+class MultiHNPolicy(HyperActorCriticPolicy):
+    """Multi+HN (Beck et al. 2023), the multi-task upper bound: a hypernetwork reads the task itself."""
+
+    preset: ClassVar[Preset] = {"encoder_input": "task", "encoder": "pointwise"}
+
+
 POLICIES: dict[str, type[HyperActorCriticPolicy]] = {
     policy.__name__: policy
     for policy in (
@@ -197,6 +293,13 @@ POLICIES: dict[str, type[HyperActorCriticPolicy]] = {
         SplAggerPolicy, SplAggerMeanPolicy, SplAggerMeanMaxPolicy, SplAggerSoftmaxPolicy, SplAggerWeightedMeanPolicy,
         SplAggerWeightedSoftmaxPolicy, SplAggerNoRNNPolicy, SplAggerNoSplitPolicy, AMRLPolicy, AMRLNoRNNPolicy,
         MaxPolicy, MaxSTPolicy, CNPPolicy, PEARLPolicy, SumPolicy, WeightedMeanPolicy, SoftmaxPolicy,
+        TINaivePolicy, TINaiveHNPolicy, TIPolicy, TIPlusPlusPolicy, TIHNPolicy, TIPlusPlusHNPolicy,
+        BIPlusPlusHNPolicy, VIPolicy, VIHNPolicy,
     )
 }  # fmt: skip
 """The policies by the name that HyperPPO and the zoo's YAML use."""
+
+PRIVILEGED_POLICIES: dict[str, type[HyperActorCriticPolicy]] = {
+    policy.__name__: policy for policy in (MultiPolicy, MultiHNPolicy)
+}
+"""Those that see the task itself, wherever they act: their environments must show it (``expose_task=True``)."""

@@ -8,6 +8,7 @@ from sb3_hyper.aggregators import Aggregator
 from sb3_hyper.encoders import SequenceEncoder
 from sb3_hyper.errors import unknown_name
 from sb3_hyper.hypernetworks import LayerKind
+from sb3_hyper.policies.features import ENCODER_INPUTS, EncoderInput
 from sb3_hyper.policies.generation import GENERATIONS, Generation
 from sb3_hyper.policies.latent import LatentKind
 from sb3_hyper.policies.sizes import BaseSizes, base_sizes, widths
@@ -43,12 +44,14 @@ class AgentSettings:
     encoder: str | type[SequenceEncoder]
     encoder_kwargs: Mapping[str, Any]
     encoder_dim: int
+    encoder_input: EncoderInput
     aggregator: str | type[Aggregator] | None
     split: bool
     straight_through: bool
     latent: LatentKind
     latent_dim: int
     normalize_latent: bool
+    detach_latent: bool
     trunk_dims: Sequence[int]
     conditioning: Conditioning
     conditioned_layers: Sequence[int] | None
@@ -66,6 +69,7 @@ class AgentSettings:
             ("conditioning", self.conditioning, LAYER_OF_CONDITIONING),
             ("sharing", self.sharing, SHARINGS),
             ("generation", self.generation, GENERATIONS),
+            ("encoder_input", self.encoder_input, ENCODER_INPUTS),
         ):
             if name not in choices:
                 raise unknown_name(kind, name, choices)

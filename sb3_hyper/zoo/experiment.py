@@ -11,6 +11,7 @@ from weakref import WeakSet
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
 from sb3_hyper.envs.vec_env import batched_vec_env
+from sb3_hyper.zoo.privileged_task import show_task_where_needed
 
 if TYPE_CHECKING:
     from rl_zoo3.exp_manager import ExperimentManager
@@ -46,6 +47,19 @@ def _use_our_vec_env(experiment: ExperimentManager) -> None:
         experiment.vec_env_kwargs.setdefault("start_method", "spawn")
 
 
+def _show_task_where_needed(manager: type[ExperimentManager], algorithm: str) -> None:
+    original = manager.read_hyperparameters
+
+    @functools.wraps(original)
+    def read_hyperparameters(self: ExperimentManager) -> tuple[dict[str, Any], dict[str, Any]]:
+        hyperparams, saved = original(self)
+        if self.algo == algorithm:
+            show_task_where_needed(self, hyperparams, saved)
+        return hyperparams, saved
+
+    manager.read_hyperparameters = read_hyperparameters  # type: ignore[method-assign]
+
+
 def extend_experiment_manager(manager: type[ExperimentManager], algorithm: str) -> None:
     """
     Give experiments with one algorithm the defaults of this package; all other experiments stay as they are.
@@ -70,4 +84,5 @@ def extend_experiment_manager(manager: type[ExperimentManager], algorithm: str) 
         _use_our_vec_env(self)
 
     manager.__init__ = initialize  # type: ignore[method-assign]
+    _show_task_where_needed(manager, algorithm)
     _extended.add(manager)

@@ -128,7 +128,8 @@ def test_every_setting_that_both_have_is_called_the_same():
     ours, theirs = (signature(algorithm.__init__).parameters for algorithm in (HyperPPO, RecurrentPPO))
     for name, parameter in theirs.items():
         assert ours[name].default == parameter.default, name
-    assert set(ours) - set(theirs) == {"value_loss", "latent_kl_coef", "normalize_reward", "bptt_length"}
+    added = {"value_loss", "latent_kl_coef", "normalize_reward", "bptt_length", "auxiliary_class", "auxiliary_kwargs"}
+    assert set(ours) - set(theirs) == added
 
 
 @pytest.mark.parametrize("length", [1, 3, 4, 12])

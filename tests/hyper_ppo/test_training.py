@@ -26,7 +26,7 @@ def test_one_minibatch_is_one_step_of_the_optimizer(make_model, collect, value_l
     twin.policy.load_state_dict(model.policy.state_dict())
     (batch,) = collect(model).get(36)
     model.train()
-    values, log_prob, entropy, _ = twin.policy.evaluate_sequences(
+    values, log_prob, entropy, *_ = twin.policy.evaluate_sequences(
         batch.observations, batch.actions, batch.memory, batch.resets
     )
     advantages = (batch.advantages - batch.advantages.mean()) / (batch.advantages.std() + 1e-8)

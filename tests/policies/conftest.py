@@ -9,7 +9,8 @@ from stable_baselines3.common.utils import ConstantSchedule
 
 from sb3_hyper.envs.action_encoding import ActionEncoder
 from sb3_hyper.envs.rl2_observation import rl2_observation_space
-from sb3_hyper.policies import POLICIES
+from sb3_hyper.policies import POLICIES, PRIVILEGED_POLICIES
+from sb3_hyper.policies.features import is_trial_space
 
 FLAT, IMAGE = spaces.Box(-1, 1, (3,)), spaces.Box(0, 255, (3, 36, 36), np.uint8)
 ACTIONS = {
@@ -90,10 +91,23 @@ def action_case(request):
     return CASES[f"trial-{request.param}"]
 
 
-@pytest.fixture(params=POLICIES)
+EVERY_POLICY = {**POLICIES, **PRIVILEGED_POLICIES}
+
+
+def show_task(policy_class, case):
+    """The spaces, with the task for a policy that sees it."""
+    observation_space, action_space = case
+    if policy_class not in PRIVILEGED_POLICIES.values() or "task" in getattr(observation_space, "spaces", {}):
+        return case
+    if not is_trial_space(observation_space):
+        pytest.skip("observations that are no trial's show no task")
+    return spaces.Dict({**observation_space.spaces, "task": FLAT}), action_space
+
+
+@pytest.fixture(params=EVERY_POLICY)
 def policy_class(request):
     """Every policy."""
-    return POLICIES[request.param]
+    return EVERY_POLICY[request.param]
 
 
 @pytest.fixture(params=OPTIONS, ids=lambda option: "-".join(map(str, option.values())))
@@ -109,15 +123,15 @@ def make_policy():
     def make(policy_class, case=TRIAL, **kwargs):
         th.manual_seed(0)
         defaults = {"size": "XS", "encoder_dim": 8}
-        return policy_class(*case, ConstantSchedule(1e-3), **{**defaults, **kwargs})
+        return policy_class(*show_task(policy_class, case), ConstantSchedule(1e-3), **{**defaults, **kwargs})
 
     return make
 
 
 @pytest.fixture
 def make_env():
-    """``make(spaces)``: an environment of random observations and rewards."""
-    return lambda case=TRIAL: SampledEnv(*case)
+    """``make(spaces, policy_class)``: an environment of random observations and rewards that suits the policy."""
+    return lambda case=TRIAL, policy_class=None: SampledEnv(*show_task(policy_class, case))
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Acting with prepared weights is acting."""
 
 import numpy as np
-import pytest
 import torch as th
 
 from sb3_hyper.policies import POLICIES
@@ -25,9 +24,8 @@ def check_acting(policy, sample):
             memory = after
 
 
-@pytest.mark.parametrize("name", POLICIES)
-def test_every_policy(name, make_policy, sample, scramble):
-    check_acting(scramble(make_policy(POLICIES[name])), sample)
+def test_every_policy(policy_class, make_policy, sample, scramble):
+    check_acting(scramble(make_policy(policy_class)), sample)
 
 
 def test_every_action_space(make_exploring_policy, sample):

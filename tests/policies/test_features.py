@@ -56,17 +56,20 @@ def test_base_networks_can_see_the_state_itself(make_policy, sample):
     assert th.equal(state, th.cat((normalised, factors[:, :-1]), dim=1))
 
 
-def test_both_losses_train_the_encoder(make_policy, sample, scramble, policy_class):
+def test_both_losses_train_the_encoder_unless_they_stop_at_the_latent(make_policy, sample, scramble, policy_class):
     policy = scramble(make_policy(policy_class))
+    stops = policy.settings.detach_latent
     obs, memory = observations(policy, sample), th.zeros(2, policy.memory_dim)
     actions, resets = th.zeros(N, dtype=th.long), th.zeros(2, 2, dtype=th.bool)
     for part in policy.evaluate_sequences(obs, actions, memory, resets)[:3]:
         policy.optimizer.zero_grad()
         part.sum().backward(retain_graph=True)
-        for module in (policy.agent.encoder, policy.agent.features, policy.agent.to_latent, policy.agent.trunk):
+        agent = policy.agent
+        for module in (agent.encoder, agent.features.transition, agent.to_latent, agent.trunk):
             parameters = list(module.parameters())
+            is_trained = any(p.grad is not None and th.count_nonzero(p.grad) for p in parameters)
             # PEARL's latent is what its encoder says: there is nothing to train.
-            assert not parameters or any(p.grad is not None and th.count_nonzero(p.grad) for p in parameters)
+            assert not parameters or is_trained == (module is agent.trunk or not stops)
 
 
 def check_every_parameter_is_trained(policy, sample):
@@ -77,6 +80,9 @@ def check_every_parameter_is_trained(policy, sample):
     encoded = policy.agent.encode(obs, memory, th.zeros(2, 2, dtype=th.bool), noise)
     distribution = policy._distribution(encoded.actor)
     objective = policy.values(encoded.critic).sum() + distribution.log_prob(distribution.sample()).sum()
+    if policy.settings.detach_latent:
+        # Then it is an auxiliary objective that trains what comes before the latent.
+        objective = objective + encoded.latents.sum()
     objective.backward()
     assert all(p.grad is not None for p in policy.parameters())
 

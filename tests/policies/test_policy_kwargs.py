@@ -10,7 +10,7 @@ from sb3_hyper.aggregators import AGGREGATORS, Mean
 from sb3_hyper.encoders import ENCODERS, PointwiseEncoder, TransformerEncoder
 from sb3_hyper.hypernetworks import HYPER_INITIALIZERS
 from sb3_hyper.hypernetworks.initializers import BASE_INITIALIZERS
-from sb3_hyper.policies import POLICIES, HyperActorCriticPolicy, RNNHNPolicy, SplAggerPolicy
+from sb3_hyper.policies import POLICIES, PRIVILEGED_POLICIES, HyperActorCriticPolicy, RNNHNPolicy, SplAggerPolicy
 from sb3_hyper.policies.generation import GENERATIONS
 from sb3_hyper.policies.latent import LATENTS
 from sb3_hyper.policies.settings import LAYER_OF_CONDITIONING, SHARINGS
@@ -24,6 +24,9 @@ OTHER = {
     "straight_through": False,
     "latent": "gaussian",
     "latent_dim": 3,
+    "encoder_input": "transition",
+    "detach_latent": False,
+    "normalize_latent": False,
 }
 REGISTRIES = {
     "size": SIZES,
@@ -55,7 +58,10 @@ def test_explicit_arguments_win_over_the_preset(policy_class, make_policy):
 
 
 def test_presets_differ():
-    presets = [tuple(sorted(policy.preset.items())) for policy in POLICIES.values()]
+    every = {**POLICIES, **PRIVILEGED_POLICIES}.values()
+    presets = [
+        (policy.auxiliary_class, *sorted({**policy.preset, **policy.auxiliary_preset}.items())) for policy in every
+    ]
     # RNN+HN is HyperActorCriticPolicy's default, spelt out.
     assert len(set(presets)) == len(presets)
 

@@ -1,0 +1,119 @@
+"""How HyperPPO trains an auxiliary objective."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch as th
+from typing_extensions import override
+
+from sb3_hyper.hyper_ppo.rollout_buffer import SequenceMinibatch, SequenceRolloutBuffer
+from sb3_hyper.policies import Evaluation, HyperActorCriticPolicy
+from sb3_hyper.task_inference import AuxiliaryObjective, LatentSequences, MinibatchObjective
+
+
+class AuxiliaryTraining(ABC):
+    """
+    What HyperPPO calls at the stations of its training.
+
+    :param objective: the objective
+    """
+
+    saved: ClassVar[tuple[str, ...]] = ("objective",)
+    """What of it is saved with the model: names of modules, optimizers and buffers."""
+    objective: AuxiliaryObjective
+
+    def __init__(self, objective: AuxiliaryObjective) -> None:
+        self.objective = objective
+        self._metrics: list[Mapping[str, th.Tensor]] = []
+
+    @abstractmethod
+    def begin(self, n_updates: int) -> None:
+        """
+        Prepare for training, or refuse it.
+
+        :param n_updates: rollouts that are to come, with PPO's update on each
+        """
+
+    @abstractmethod
+    def add_to(self, loss: th.Tensor, evaluation: Evaluation, minibatch: SequenceMinibatch) -> th.Tensor:
+        """
+        Add the objective to PPO's.
+
+        :param loss: PPO's loss of a minibatch
+        :param evaluation: what the policy says of the minibatch
+        :param minibatch: what was seen and done
+        :return: the sum
+        """
+
+    @abstractmethod
+    def collect(self, rollout: SequenceRolloutBuffer, rewards: th.Tensor, ended: th.Tensor) -> None:
+        """
+        Look at a rollout before PPO's update.
+
+        :param rollout: the rollout
+        :param rewards: ``(T, n_envs)`` as the environments gave them
+        :param ended: ``(n_envs,)`` bool, whether the last step ended a trial
+        """
+
+    @abstractmethod
+    def train(self, progress_remaining: float) -> None:
+        """
+        Take further steps after PPO's update.
+
+        :param progress_remaining: from 1 at the beginning of training to 0 at its end
+        """
+
+    def log(self) -> dict[str, float]:
+        """Means of what was measured since the last call; the numbers come to the host here."""
+        if not self._metrics:
+            return {}
+        table = th.stack([th.stack(tuple(metrics.values())) for metrics in self._metrics]).nanmean(dim=0).cpu()
+        named = zip(self._metrics[0], table.tolist(), strict=True)
+        self._metrics = []
+        return {key: value for key, value in named if not math.isnan(value)}
+
+
+class MinibatchTraining(AuxiliaryTraining):
+    """
+    The training of an objective on PPO's minibatches; PPO's optimizer steps for its parameters too.
+
+    :param objective: the objective
+    :param policy: the policy, whose optimizer gets the objective's parameters
+    """
+
+    objective: MinibatchObjective
+
+    def __init__(self, objective: MinibatchObjective, policy: HyperActorCriticPolicy) -> None:
+        super().__init__(objective)
+        parameters = list(objective.parameters())
+        if parameters:
+            policy.optimizer.add_param_group({"params": parameters})
+
+    @override
+    def begin(self, n_updates: int) -> None:
+        """Nothing: it may begin at any time."""
+
+    @override
+    def add_to(self, loss: th.Tensor, evaluation: Evaluation, minibatch: SequenceMinibatch) -> th.Tensor:
+        obs, shape = minibatch.observations, minibatch.resets.shape
+        assert isinstance(obs, Mapping)
+        auxiliary = self.objective.loss(
+            LatentSequences(
+                latents=evaluation.latents.view(*shape, -1),
+                resets=minibatch.resets,
+                new_episode=obs["new_episode"].flatten(1)[:, -1].view(shape) > 0,
+                task=obs["task"].view(*shape, -1),
+            )
+        )
+        self._metrics.append(auxiliary.metrics)
+        return loss + auxiliary.loss
+
+    @override
+    def collect(self, rollout: SequenceRolloutBuffer, rewards: th.Tensor, ended: th.Tensor) -> None:
+        """Nothing: minibatches are all it needs."""
+
+    @override
+    def train(self, progress_remaining: float) -> None:
+        """Nothing: PPO's steps were its own."""

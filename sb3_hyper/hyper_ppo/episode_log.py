@@ -1,0 +1,41 @@
+"""Logging of each episode within a trial, which for SB3 is but one episode."""
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any
+
+from sb3_contrib import RecurrentPPO
+from stable_baselines3.common.utils import safe_mean
+
+
+class EpisodeLoggingPPO(RecurrentPPO):
+    """
+    RecurrentPPO that also logs the mean return of each episode within the trial.
+
+    :param args: the parent's
+    :param kwargs: the parent's
+    """
+
+    _episode_returns: deque[Sequence[float]]
+
+    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: Any = None) -> None:
+        super()._update_info_buffer(infos, dones)
+        self._episode_returns.extend(
+            info["episode_returns"] for info in infos if isinstance(info.get("episode_returns"), list)
+        )
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """
+        Write log; besides SB3's keys the mean return of each episode within the trial, ``rollout/episode_1_return`` and
+        so on.
+
+        :param iteration: current logging iteration
+        """
+        for k, returns in enumerate(zip_longest(*self._episode_returns), start=1):
+            played = [value for value in returns if value is not None]
+            self.logger.record(f"rollout/episode_{k}_return", safe_mean(played))
+        super().dump_logs(iteration)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_episode_returns"]

@@ -1,0 +1,88 @@
+"""The training of an objective on whole past trials."""
+
+from collections.abc import Mapping
+
+import torch as th
+from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.utils import FloatSchedule, update_learning_rate
+from typing_extensions import override
+
+from sb3_hyper.hyper_ppo.auxiliary import AuxiliaryTraining
+from sb3_hyper.hyper_ppo.rollout_buffer import SequenceMinibatch, SequenceRolloutBuffer
+from sb3_hyper.policies import Evaluation, HyperActorCriticPolicy
+from sb3_hyper.task_inference import TrialBuffer, TrialObjective, TrialSequences
+
+_OBSERVATION = "observation."
+"""What the names of an observation's parts begin with in the buffer; a plain one has no further name."""
+
+
+class TrialTraining(AuxiliaryTraining):
+    """
+    Steps of the objective's own Adam on encoder and decoders, after PPO's update, on trials that were seen before.
+
+    :param objective: the objective
+    :param policy: the policy whose encoder is trained
+    """
+
+    saved = ("objective", "optimizer", "trials")
+    objective: TrialObjective
+
+    def __init__(self, objective: TrialObjective, policy: HyperActorCriticPolicy) -> None:
+        super().__init__(objective)
+        self.policy = policy
+        self.trials = TrialBuffer(objective.buffer_size)
+        self.schedule = FloatSchedule(objective.learning_rate)
+        parameters = [*policy.agent.inferring_parameters(), *objective.parameters()]
+        self.optimizer = th.optim.Adam(parameters, lr=self.schedule(1.0))
+
+    @override
+    def begin(self, n_updates: int) -> None:
+        """Nothing: it may begin at any time."""
+
+    @override
+    def add_to(self, loss: th.Tensor, evaluation: Evaluation, minibatch: SequenceMinibatch) -> th.Tensor:
+        return loss
+
+    @override
+    def collect(self, rollout: SequenceRolloutBuffer, rewards: th.Tensor, ended: th.Tensor) -> None:
+        obs = rollout.observations
+        named = {_OBSERVATION + key: x for key, x in obs.items()} if isinstance(obs, dict) else {_OBSERVATION: obs}
+        parts = {**named, "actions": rollout.actions, "rewards": rewards}
+        self.trials.add_rollout(parts, rollout.episode_starts, ended)
+
+    @override
+    def train(self, progress_remaining: float) -> None:
+        update_learning_rate(self.optimizer, self.schedule(progress_remaining))
+        for _ in range(self.objective.n_updates if self.trials.n_steps else 0):
+            loss, metrics = self.objective.loss(self._sample())
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            self._metrics.append(metrics)
+
+    def _sample(self) -> TrialSequences:
+        """Past trials, with the beliefs that the encoder has of them now."""
+        parts, mask = self.trials.sample(self.objective.n_trials)
+        shape, features = mask.shape, self.policy.agent.features
+        named = {key.removeprefix(_OBSERVATION): x.flatten(0, 1) for key, x in parts.items() if "." in key}
+        obs = named.get("", named)
+        resets = th.zeros_like(mask)
+        resets[0] = True
+        mean, log_variance = self.policy.agent.infer(obs, resets)
+        actions = preprocess_obs(parts["actions"].flatten(0, 1), self.policy.action_space)
+        assert isinstance(actions, th.Tensor)
+        return TrialSequences(
+            mean=mean,
+            log_variance=log_variance,
+            states=features.normalized_state(obs).detach().view(*shape, -1),
+            actions=actions.view(*shape, -1),
+            rewards=parts["rewards"],
+            new_episode=_new_episode(obs, mask),
+            mask=mask,
+        )
+
+
+def _new_episode(obs: Mapping[str, th.Tensor] | th.Tensor, mask: th.Tensor) -> th.Tensor:
+    if isinstance(obs, th.Tensor) or "new_episode" not in obs:
+        return th.zeros_like(mask)
+    return obs["new_episode"].flatten(1)[:, -1].view(mask.shape) > 0

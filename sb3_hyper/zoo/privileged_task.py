@@ -1,0 +1,43 @@
+"""Experiments whose policy or objective learns from the task: their environments of training show it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sb3_hyper.hyper_ppo import HyperPPO
+from sb3_hyper.hyper_ppo.privileged_task import is_privileged, needs_task, objective_of
+
+if TYPE_CHECKING:
+    from rl_zoo3.exp_manager import ExperimentManager
+
+
+def show_task_where_needed(experiment: ExperimentManager, hyperparams: dict[str, Any], saved: dict[str, Any]) -> None:
+    """
+    Set ``expose_task`` for an experiment's environments, where its policy or objective needs it.
+
+    An objective needs it in training alone. A policy that sees the task needs it wherever it plays, so the run's saved
+    settings say so too.
+
+    :param experiment: the experiment, changed in place
+    :param hyperparams: its hyperparameters, changed in place
+    :param saved: what of them is written into the run's folder, changed in place
+    """
+    policy = hyperparams.get("policy")
+    if isinstance(policy, str) and "." in policy:
+        from rl_zoo3.utils import get_class_by_name
+
+        policy = get_class_by_name(policy)
+    policy_class = HyperPPO.policy_aliases.get(policy, policy) if isinstance(policy, str) else policy
+    if not isinstance(policy_class, type):
+        # An unknown name is reported by HyperPPO, with its nearest.
+        return
+    if not needs_task(policy_class, objective_of(policy_class, hyperparams.get("auxiliary_class"))):
+        return
+    env_kwargs = {**experiment.env_kwargs, **(hyperparams.get("env_kwargs") or {}), "expose_task": True}
+    hyperparams["env_kwargs"] = env_kwargs
+    if is_privileged(policy_class):
+        saved["env_kwargs"] = env_kwargs
+        experiment.eval_env_kwargs = {**experiment.eval_env_kwargs, "expose_task": True}
+        if getattr(experiment.args, "env_kwargs", None):
+            # RL-Zoo's enjoy prefers the command line's arguments to the hyperparameters'.
+            experiment.args.env_kwargs = env_kwargs
