@@ -6,14 +6,14 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 
 from sb3_hyper.hyper_ppo.auxiliary import AuxiliaryTraining
-from sb3_hyper.hyper_ppo.episode_log import EpisodeLoggingPPO
 from sb3_hyper.hyper_ppo.make_auxiliary import make_auxiliary_training
 from sb3_hyper.hyper_ppo.privileged_task import check_task, objective_of, task_blind, task_space_of, with_task
+from sb3_hyper.hyper_ppo.trial_ppo import TrialPPO
 from sb3_hyper.policies import HyperActorCriticPolicy
 from sb3_hyper.task_inference import AUXILIARY_OBJECTIVES, AuxiliaryObjective
 
 
-class AuxiliaryPPO(EpisodeLoggingPPO):
+class AuxiliaryPPO(TrialPPO):
     """
     RecurrentPPO whose policy may bring an auxiliary objective, or be given one.
 

@@ -2,6 +2,7 @@
 
 import csv
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
@@ -9,7 +10,9 @@ from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import DummyVecEnv
 
+from sb3_hyper.envs import make_trials
 from sb3_hyper.hyper_ppo import HyperPPO
 
 
@@ -245,3 +248,28 @@ def test_a_model_acts_in_fewer_environments_than_it_was_trained_in(tmp_path):
     assert loaded.predict(loaded.get_env().reset())[0].shape == (1,)
     with pytest.raises(ValueError, match="tile"):
         loaded.learn(8)
+
+
+class Breaking(gym.Wrapper):
+    """CartPole with a task that means nothing, and an end that comes suddenly."""
+
+    def __init__(self, n_steps):
+        super().__init__(gym.make("CartPole-v1"))
+        self.n_steps_left = n_steps
+
+    def reset(self, *, seed=None, options=None):
+        observation, info = self.env.reset(seed=seed)
+        return observation, {**info, "task": (options or {}).get("task", 7.0)}
+
+    def step(self, action):
+        self.n_steps_left -= 1
+        if self.n_steps_left == 0:
+            raise RuntimeError("out of bananas")
+        return self.env.step(action)
+
+
+def test_an_error_names_the_environment_and_its_task():
+    env = DummyVecEnv([lambda: make_trials(Breaking(1000), 1), lambda: make_trials(Breaking(5), 1)])
+    model = HyperPPO("RNNPolicy", env, n_steps=8, batch_size=16, policy_kwargs={"size": "XS", "encoder_dim": 8})
+    with pytest.raises(RuntimeError, match=r"environment 1, .*task 7\.0: out of bananas"):
+        model.learn(16)

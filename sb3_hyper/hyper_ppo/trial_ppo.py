@@ -1,4 +1,4 @@
-"""Logging of each episode within a trial, which for SB3 is but one episode."""
+"""What SB3 takes for an episode is a trial of several: their returns, and the environment that an error came from."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -6,18 +6,29 @@ from itertools import zip_longest
 from typing import Any
 
 from sb3_contrib import RecurrentPPO
+from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import safe_mean
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_hyper.envs.trial import number_environments
 
 
-class EpisodeLoggingPPO(RecurrentPPO):
+class TrialPPO(RecurrentPPO):
     """
-    RecurrentPPO that also logs the mean return of each episode within the trial.
+    RecurrentPPO that logs the mean return of each episode within the trial, and numbers the environments.
 
     :param args: the parent's
     :param kwargs: the parent's
     """
 
     _episode_returns: deque[Sequence[float]]
+
+    @staticmethod
+    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        vec_env = RecurrentPPO._wrap_env(env, verbose, monitor_wrapper)
+        if vec_env.has_attr("env_index"):
+            number_environments(vec_env)
+        return vec_env
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: Any = None) -> None:
         super()._update_info_buffer(infos, dones)
