@@ -58,11 +58,12 @@ class AuxiliaryTraining(ABC):
         """
 
     @abstractmethod
-    def train(self, progress_remaining: float) -> None:
+    def train(self, progress_remaining: float) -> bool:
         """
         Take further steps after PPO's update.
 
         :param progress_remaining: from 1 at the beginning of training to 0 at its end
+        :return: whether the memories of open trials mean nothing any more
         """
 
     def log(self) -> dict[str, float]:
@@ -115,5 +116,6 @@ class MinibatchTraining(AuxiliaryTraining):
         """Nothing: minibatches are all it needs."""
 
     @override
-    def train(self, progress_remaining: float) -> None:
+    def train(self, progress_remaining: float) -> bool:
         """Nothing: PPO's steps were its own."""
+        return False

@@ -219,8 +219,7 @@ class HyperPPO(AuxiliaryPPO):
         Fill the buffer with ``n_rollout_steps`` steps of every environment.
 
         :param env: the training environments
-        :param callback: called at every step, and at the beginning and end of the rollout; values are in the buffer at
-            its end
+        :param callback: called at every step, and at the rollout's begin and end, when values are in the buffer
         :param rollout_buffer: the buffer
         :param n_rollout_steps: steps to take in each environment
         :return: False if the callback stopped the training
@@ -313,8 +312,8 @@ class HyperPPO(AuxiliaryPPO):
             self._n_updates += 1
             if self._moved_too_far(epoch[-1]):
                 break
-        if self.auxiliary is not None:
-            self.auxiliary.train(self._current_progress_remaining)
+        if self.auxiliary is not None and self.auxiliary.train(self._current_progress_remaining):
+            self._last_memory = th.zeros_like(self._last_memory)
         self.policy.update_normalization(self.rollout_buffer.flat_observations())
         self._log_update(history, len(epoch), clip_range, clip_range_vf)
 
@@ -336,7 +335,9 @@ class HyperPPO(AuxiliaryPPO):
                 loss = self.auxiliary.add_to(loss, evaluation, minibatch)
             self.policy.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            th.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+            # An objective's parameters are in the optimizer's last group.
+            stepped = [parameter for group in self.policy.optimizer.param_groups for parameter in group["params"]]
+            th.nn.utils.clip_grad_norm_(stepped, self.max_grad_norm)
             self.policy.optimizer.step()
         return history
 

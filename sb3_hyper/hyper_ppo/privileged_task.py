@@ -7,6 +7,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.policies import PRIVILEGED_POLICIES
+from sb3_hyper.policies.features import is_trial_space
 from sb3_hyper.task_inference import AuxiliaryObjective, find_objective
 
 _HOW_TO_SHOW_IT = (
@@ -61,6 +62,8 @@ def show_task(env_id: str) -> gym.Env[Any, Any]:
     try:
         return gym.make(env_id, expose_task=True)
     except TypeError as error:
+        if "expose_task" not in str(error):
+            raise
         raise ValueError(
             f"The policy or its objective learns from the task, but {env_id} takes no argument expose_task. Wrap the "
             "environment with sb3_hyper.envs.make_trials(..., expose_task=True) and pass it as env."
@@ -73,10 +76,16 @@ def task_space_of(env: VecEnv) -> spaces.Space[Any] | None:
 
     :param env: the environments
     :return: their attribute ``task_space``, or the observation's box where they have none; None when they show no task
+    :raises ValueError: when the task is not shown as a vector of numbers
     """
     shown = env.observation_space.spaces.get("task") if isinstance(env.observation_space, spaces.Dict) else None
     if shown is None:
         return None
+    if not isinstance(shown, spaces.Box) or len(shown.shape) != 1 or not is_trial_space(env.observation_space):
+        raise ValueError(
+            f"The observation's 'task' is {shown}, in {env.observation_space}; wanted a trial's observation whose task "
+            f"is a flat Box, as sb3_hyper.envs.RL2Observation makes it. {_HOW_TO_SHOW_IT}"
+        )
     space = env.get_attr("task_space", 0)[0] if env.has_attr("task_space") else None
     is_shown = isinstance(space, spaces.Space) and shown.shape == (spaces.flatdim(space),)
     return space if is_shown else shown

@@ -8,6 +8,7 @@ from stable_baselines3.common.utils import FloatSchedule, update_learning_rate
 from typing_extensions import override
 
 from sb3_hyper.hyper_ppo.auxiliary import AuxiliaryTraining
+from sb3_hyper.hyper_ppo.collection import as_env_actions
 from sb3_hyper.hyper_ppo.rollout_buffer import SequenceMinibatch, SequenceRolloutBuffer
 from sb3_hyper.policies import Evaluation, HyperActorCriticPolicy
 from sb3_hyper.task_inference import TrialBuffer, TrialObjective, TrialSequences
@@ -37,7 +38,8 @@ class TrialTraining(AuxiliaryTraining):
 
     @override
     def begin(self, n_updates: int) -> None:
-        """Nothing: it may begin at any time."""
+        """Forget trials that are still open: a rollout may have been broken off since."""
+        self.trials.drop_unfinished()
 
     @override
     def add_to(self, loss: th.Tensor, evaluation: Evaluation, minibatch: SequenceMinibatch) -> th.Tensor:
@@ -51,7 +53,7 @@ class TrialTraining(AuxiliaryTraining):
         self.trials.add_rollout(parts, rollout.episode_starts, ended)
 
     @override
-    def train(self, progress_remaining: float) -> None:
+    def train(self, progress_remaining: float) -> bool:
         update_learning_rate(self.optimizer, self.schedule(progress_remaining))
         for _ in range(self.objective.n_updates if self.trials.n_steps else 0):
             loss, metrics = self.objective.loss(self._sample())
@@ -59,6 +61,7 @@ class TrialTraining(AuxiliaryTraining):
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             self._metrics.append(metrics)
+        return False
 
     def _sample(self) -> TrialSequences:
         """Past trials, with the beliefs that the encoder has of them now."""
@@ -69,7 +72,9 @@ class TrialTraining(AuxiliaryTraining):
         resets = th.zeros_like(mask)
         resets[0] = True
         mean, log_variance = self.policy.agent.infer(obs, resets)
-        actions = preprocess_obs(parts["actions"].flatten(0, 1), self.policy.action_space)
+        # As the environments executed them.
+        actions = as_env_actions(parts["actions"].flatten(0, 1), self.policy, obs)
+        actions = preprocess_obs(actions, self.policy.action_space)
         assert isinstance(actions, th.Tensor)
         return TrialSequences(
             mean=mean,

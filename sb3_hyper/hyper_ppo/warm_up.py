@@ -28,9 +28,12 @@ class WarmUpTraining(MinibatchTraining):
         self.objective.begin(n_updates)
 
     @override
-    def train(self, progress_remaining: float) -> None:
-        if self.objective.finish_update() and self.objective.reinitialize:
+    def train(self, progress_remaining: float) -> bool:
+        is_over = self.objective.finish_update()
+        if is_over and self.objective.reinitialize:
             reinitialize(self._policy)
+        # They may hold what the agent was told, or what another encoder made of the trial.
+        return is_over
 
 
 @th.no_grad()

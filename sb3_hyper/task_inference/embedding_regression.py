@@ -74,13 +74,13 @@ class EmbeddingRegression(MinibatchObjective):
 
     def begin(self, n_updates: int) -> None:
         """
-        Fix the warm-up's length when training begins.
+        Fix the warm-up's length when training begins, for this training and those that go on with it.
 
         :param n_updates: updates that are to come
         :raises ValueError: when the warm-up would take all of them
         """
         if self._n_warmup_updates is None:
-            self._n_warmup_updates = min(max(1, n_updates // WARMUP_SHARE), n_updates - 1)
+            self._n_warmup_updates = max(1, n_updates // WARMUP_SHARE)
         if self.in_warm_up and self._n_updates + n_updates <= self._n_warmup_updates:
             raise ValueError(
                 f"The warm-up takes n_warmup_updates={self._n_warmup_updates} updates, {self._n_updates} of which are "
@@ -112,7 +112,9 @@ class EmbeddingRegression(MinibatchObjective):
         with th.no_grad():
             # 1 is what an encoder would get that always says the mean.
             mean = target.flatten(0, 1).mean(dim=0).expand_as(target)
-            errors = losses / self.regression(mean, target).mean().clamp_min(1e-8)
+            spread = self.regression(mean, target).mean()
+            # Where all trials are on one task there is no error to compare with.
+            errors = losses / th.where(spread > 1e-8, spread, th.nan)
         error = f"{self.measured}_error"
         metrics = {
             "warm_up": losses.new_zeros(()),

@@ -100,6 +100,8 @@ class MinibatchObjective(AuxiliaryObjective):
     both.
     """
 
+    needs_task: ClassVar[bool] = True
+
     @abstractmethod
     def loss(self, batch: LatentSequences) -> AuxiliaryLoss:
         """

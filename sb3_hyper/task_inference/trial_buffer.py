@@ -69,6 +69,10 @@ class TrialBuffer:
             if all_ended[env]:
                 self._complete(env)
 
+    def drop_unfinished(self) -> None:
+        """Forget the trials that are still open: what comes next may not go on where they were left."""
+        self._pieces.clear()
+
     def _append(self, env: int, piece: Trial) -> None:
         """Go on with an environment's trial, if its beginning is known and there is room for more of it."""
         pieces = self._pieces.get(env)
@@ -115,6 +119,7 @@ class TrialBuffer:
         :param strict: not read: a buffer has no fixed names
         """
         self.trials.clear()
+        self.drop_unfinished()
         self._n_steps = 0
         if not state:
             return
@@ -122,7 +127,9 @@ class TrialBuffer:
         names = [name for name in state if name.startswith("steps.")]
         pieces = zip(*(th.split(state[name], lengths) for name in names), strict=True)
         for piece in pieces:
-            self._keep({name.removeprefix("steps."): part for name, part in zip(names, piece, strict=True)})
+            # Copies of their own, no views that would keep all steps alive.
+            parts = [part[: self.capacity].clone() for part in piece]
+            self._keep({name.removeprefix("steps."): part for name, part in zip(names, parts, strict=True)})
 
 
 def _length(trial: Trial) -> int:

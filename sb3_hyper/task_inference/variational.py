@@ -85,26 +85,34 @@ class VariationalObjective(TrialObjective):
         mean, log_variance = batch.mean[terms], batch.log_variance[terms]
         latents = th.addcmul(mean, (0.5 * log_variance).exp(), th.randn_like(mean))
         counted = batch.mask[terms]
-        n_terms = counted.sum()
+        # The number to expect, not the one drawn: else steps of short trials would count for less.
+        n_terms = batch.mask.sum() * (len(terms) / len(batch.mask))
         kl = kl_chain(batch.mean, batch.log_variance, self.prior == "previous")[terms]
         kl_mean = (kl * counted).sum() / n_terms
-        rewards, reward_error = self._reward_loss(batch, latents, steps)
+        rewards, reward_error = self._reward_loss(batch, latents, counted, steps)
         loss = self.kl_coef * kl_mean + self.reward_coef * (rewards * counted).sum() / n_terms
         metrics = {"kl": kl_mean.detach(), "reward_error": reward_error, **_entropies(batch)}
         if self.state_decoder is not None:
-            states, state_error = self._state_loss(self.state_decoder, batch, latents, steps)
+            states, state_error = self._state_loss(self.state_decoder, batch, latents, counted, steps)
             loss = loss + self.state_coef * (states * counted).sum() / n_terms
             metrics["state_error"] = state_error
         return AuxiliaryLoss(loss, {"loss": loss.detach(), **metrics})
 
-    def _reward_loss(self, batch: TrialSequences, latents: th.Tensor, steps: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+    def _reward_loss(
+        self, batch: TrialSequences, latents: th.Tensor, counted: th.Tensor, steps: th.Tensor
+    ) -> tuple[th.Tensor, th.Tensor]:
         """-log p of all rewards, ``(terms, B)``, and the mean squared error of one."""
         predictions = self.reward_decoder(latents, _decoder_inputs(batch)[steps])[..., 0]
         squares = (predictions - batch.rewards[steps]).square()
-        return _sum_over_steps(squares, batch.mask, steps)
+        return _sum_over_steps(squares, counted, batch.mask[steps], len(batch.mask))
 
     def _state_loss(
-        self, decoder: TransitionDecoder, batch: TrialSequences, latents: th.Tensor, steps: th.Tensor
+        self,
+        decoder: TransitionDecoder,
+        batch: TrialSequences,
+        latents: th.Tensor,
+        counted: th.Tensor,
+        steps: th.Tensor,
     ) -> tuple[th.Tensor, th.Tensor]:
         """-log p of all next states, ``(terms, B)``, and the mean squared error of one number."""
         next_states = batch.states.roll(-1, dims=0)
@@ -112,7 +120,7 @@ class VariationalObjective(TrialObjective):
         is_shown = (batch.mask & ~batch.new_episode).roll(-1, dims=0)
         is_shown[-1] = False
         squares = (decoder(latents, _decoder_inputs(batch)[steps]) - next_states[steps]).square()
-        summed, error = _sum_over_steps(squares.sum(dim=-1), is_shown, steps)
+        summed, error = _sum_over_steps(squares.sum(dim=-1), counted, is_shown[steps], len(batch.mask))
         return summed, error / batch.states.shape[-1]
 
 
@@ -142,20 +150,22 @@ def _decoder_inputs(batch: TrialSequences) -> th.Tensor:
     return th.cat((batch.states, batch.actions), dim=-1)
 
 
-def _sum_over_steps(squares: th.Tensor, counts: th.Tensor, steps: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+def _sum_over_steps(
+    squares: th.Tensor, counted_terms: th.Tensor, counted_steps: th.Tensor, n_steps: int
+) -> tuple[th.Tensor, th.Tensor]:
     """
     From squared errors of some steps to half their sum over all steps, and their mean.
 
     :param squares: ``(terms, steps, B)``
-    :param counts: ``(T, B)`` bool, which steps count
-    :param steps: which steps these are
+    :param counted_terms: ``(terms, B)`` bool, whether the belief is one within the trial
+    :param counted_steps: ``(steps, B)`` bool, whether the step counts
+    :param n_steps: T, of which these are drawn
     :return: ``(terms, B)``, and a scalar without gradient
     """
-    counted = counts[steps]
-    kept = th.where(counted, squares, 0.0)
-    scale = len(counts) / len(steps)
-    mean = kept.detach().sum() / (counted.sum() * len(squares))
-    return 0.5 * scale * kept.sum(dim=1), mean
+    kept = th.where(counted_steps, squares, 0.0)
+    both = counted_terms[:, None] & counted_steps
+    mean = th.where(both, squares.detach(), 0.0).sum() / both.sum()
+    return 0.5 * n_steps / len(counted_steps) * kept.sum(dim=1), mean
 
 
 @th.no_grad()

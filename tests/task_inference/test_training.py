@@ -1,12 +1,14 @@
 """HyperPPO with an auxiliary objective: what it trains, what it keeps, and who sees the task."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecFrameStack
 
-from sb3_hyper import HyperPPO, RNNHNPolicy
+from sb3_hyper import HyperPPO, RNNHNPolicy, make_trial
 from sb3_hyper.evaluation import evaluate_adaptation
 from sb3_hyper.policies import POLICIES, PRIVILEGED_POLICIES
 from sb3_hyper.task_inference import AUXILIARY_OBJECTIVES, TaskRegression
@@ -59,7 +61,7 @@ def test_every_method_trains_on_listed_tasks_and_numbers(name, env_id, make_mode
 @pytest.mark.parametrize("name", TASK_REGRESSING)
 def test_task_errors_are_logged_by_episode(name, make_model):
     model = make_model(name)
-    model.learn(ROLLOUT)
+    model.learn(2 * ROLLOUT)
     logged = {key: value for key, value in model.logger.name_to_value.items() if key.startswith("auxiliary/")}
     names = ("task_loss", "task_error", "episode_1_task_error", "episode_2_task_error")
     assert set(logged) == {f"auxiliary/{key}" for key in names}
@@ -68,7 +70,7 @@ def test_task_errors_are_logged_by_episode(name, make_model):
 
 def test_other_policies_have_no_objective(make_model):
     model = make_model("RNNHNPolicy")
-    model.learn(ROLLOUT)
+    model.learn(2 * ROLLOUT)
     assert model.auxiliary is None
     assert set(model.get_parameters()) == {"policy", "policy.optimizer", "reward_scale"}
     assert not any(key.startswith("auxiliary/") for key in model.logger.name_to_value)
@@ -98,7 +100,7 @@ def test_parameters_can_be_taken_and_given(name, make_model):
 @pytest.mark.parametrize("name", INFERRING)
 def test_trained_agent_plays_where_no_task_is_shown(name, make_model, make_envs, tmp_path):
     model = make_model(name, make_envs(expose_task=name in NEEDING))
-    model.learn(ROLLOUT)
+    model.learn(2 * ROLLOUT)
     assert "task" not in model.policy.observation_space.spaces
     model.save(tmp_path / "model")
     shown, hidden = make_envs(n_envs=2), make_envs(n_envs=2, expose_task=False)
@@ -118,7 +120,7 @@ def test_trained_agent_plays_where_no_task_is_shown(name, make_model, make_envs,
 @pytest.mark.parametrize("name", NEEDING)
 def test_the_policy_is_blind_to_the_task(name, make_model):
     model = make_model(name)
-    model.learn(ROLLOUT)
+    model.learn(2 * ROLLOUT)
     obs = model.env.reset()
     other = {**obs, "task": obs["task"] + 1}
     without = {key: value for key, value in obs.items() if key != "task"}
@@ -170,7 +172,7 @@ def test_objectives_parameters_share_the_policys_learning_rate(make_model):
 def test_registered_environment_shows_its_task_to_those_who_need_it():
     for name in (*NEEDING, *PRIVILEGED_POLICIES):
         model = HyperPPO(name, "GridNavi-v0", n_steps=60, batch_size=60, policy_kwargs={"encoder_dim": 8})
-        model.learn(60)
+        model.learn(120)
     assert "task" not in HyperPPO("RNNHNPolicy", "GridNavi-v0").observation_space.spaces
 
 
@@ -248,3 +250,40 @@ def test_task_error_falls(make_envs):
         model.learn(16 * 64 * 6, reset_num_timesteps=False)
         errors.append(model.logger.name_to_value["auxiliary/task_loss"])
     assert errors[1] < 0.5 * np.log(2)
+
+
+def test_task_that_is_no_vector_is_refused_before_training():
+    class Shown(gym.ObservationWrapper):
+        def __init__(self):
+            super().__init__(make_trial("GridNavi"))
+            self.observation_space = spaces.Dict({**self.env.observation_space.spaces, "task": spaces.Discrete(5)})
+
+        def observation(self, observation):
+            return {**observation, "task": 3}
+
+    with pytest.raises(ValueError, match="whose task is a flat Box.*expose_task=True"):
+        HyperPPO("TINaivePolicy", Shown(), n_steps=60, batch_size=60)
+
+
+def test_objectives_parameters_are_clipped_too(make_model):
+    model = make_model("TINaivePolicy", max_grad_norm=1e-6)
+    model.learn(ROLLOUT)
+    squares = [p.grad.square().sum() for p in model.auxiliary.objective.parameters() if p.grad is not None]
+    assert 0 < sum(squares) <= 1e-12 * 1.01
+
+
+def test_memories_are_empty_after_the_warm_up(make_model, monkeypatch):
+    """What an agent was told, or another encoder remembers, does not outlive the warm-up."""
+    model = make_model("TIPlusPlusHNPolicy", auxiliary_kwargs={"n_warmup_updates": 1}, n_steps=4, batch_size=8)
+    train, memories = model.train, []
+
+    def train_and_look():
+        before = model._last_memory.clone()
+        train()
+        memories.append((before, model._last_memory))
+
+    monkeypatch.setattr(model, "train", train_and_look)
+    model.learn(3 * 16)
+    (before, after), (later, kept), _ = memories
+    assert before.any() and not after.any()
+    assert later.any() and th.equal(later, kept)

@@ -109,3 +109,20 @@ def test_saved_and_loaded(capacity):
     assert kept(other) == (kept(buffer) if capacity == 100 else [[3, 4, 5, 6], [7]])
     other.load_state_dict({})
     assert kept(other) == [] and other.n_steps == 0
+
+
+def test_a_trial_is_not_stitched_over_steps_that_are_missing():
+    buffer = TrialBuffer(1000)
+    first, _, third = play([10, 2], 4)
+    add(buffer, [first])
+    buffer.drop_unfinished()
+    add(buffer, [third])
+    assert kept(buffer) == [[10, 11]]
+
+
+def test_loaded_trials_do_not_keep_others_alive():
+    buffer, smaller = TrialBuffer(1000), TrialBuffer(3)
+    add(buffer, play([5, 4, 3], 12))
+    smaller.load_state_dict(buffer.state_dict())
+    assert kept(smaller) == [[9, 10, 11]]
+    assert smaller.trials[0]["number"].untyped_storage().nbytes() == 3 * 8

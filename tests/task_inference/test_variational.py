@@ -92,7 +92,10 @@ def test_padding_changes_nothing(make_agent_spaces, no_noise):
     objective = VariationalObjective(make_agent_spaces(), state_coef=1.0, **ALL)
     batch = make_batch()
     noisy = batch._replace(
-        states=th.where(batch.mask[..., None], batch.states, 9.0), rewards=th.where(batch.mask, batch.rewards, 9.0)
+        states=th.where(batch.mask[..., None], batch.states, 9.0),
+        rewards=th.where(batch.mask, batch.rewards, 9.0),
+        mean=th.where(batch.mask[..., None], batch.mean, 9.0),
+        log_variance=th.where(batch.mask[..., None], batch.log_variance, 1.0),
     )
     th.testing.assert_close(objective.loss(noisy), objective.loss(batch), equal_nan=True)
 
@@ -100,7 +103,7 @@ def test_padding_changes_nothing(make_agent_spaces, no_noise):
 def test_sub_samples_mean_what_the_whole_means(make_agent_spaces, no_noise):
     th.manual_seed(0)
     whole = VariationalObjective(make_agent_spaces(), state_coef=1.0, **ALL)
-    sampled = VariationalObjective(make_agent_spaces(), state_coef=1.0, n_elbo_terms=None, n_decoded_steps=2)
+    sampled = VariationalObjective(make_agent_spaces(), state_coef=1.0, n_elbo_terms=2, n_decoded_steps=2)
     sampled.load_state_dict(whole.state_dict())
     batch = make_batch()
     with th.no_grad():

@@ -36,7 +36,7 @@ def test_objectives_get_the_task_in_training_alone(make_experiment: MakeExperime
     experiment, (model, config) = set_up(make_experiment, policy)
     assert shows_task(model.env) and not shows_task(experiment.create_envs(1, eval_env=True))
     assert "env_kwargs" not in config
-    model.learn(120)
+    model.learn(240)
 
 
 @pytest.mark.parametrize("policy", PRIVILEGED)
