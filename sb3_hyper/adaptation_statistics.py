@@ -93,7 +93,7 @@ class AdaptationStatistics:
             if len(values) > 1:
                 raise ValueError(
                     f"The runs differ in their {name}: {values[0][:200]} and {values[1][:200]}. Statistics are over "
-                    "runs that were evaluated alike; evaluate them with the same arguments."
+                    "runs of one policy, evaluated with the same arguments: evaluate different policies one by one."
                 )
         shapes = {result.returns.shape[1:] for result in results}
         if len(shapes) > 1:

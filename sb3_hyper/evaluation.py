@@ -211,7 +211,8 @@ def check_spaces(model: object, env: VecEnv) -> None:
             trained, given = _where_different(trained, given)
             raise ValueError(
                 f"The model was trained with the {name.replace('_', ' ')} {trained}, but the environment has {given}. "
-                "Evaluate it where it was trained, with the same arguments (full_transitions, size, ...)."
+                "(What both have is left out.) Evaluate it where it was trained, with the same arguments: "
+                "full_transitions, size, ..., and expose_task=True for a policy that is told the task."
             )
 
 

@@ -122,15 +122,22 @@ def write_report(folders: Sequence[RunFolder], options: argparse.Namespace) -> N
 
     cells = gather(folders, options.n_trials, options.device, lambda what: print(f"Evaluating {what}", file=sys.stderr))
     report = Report(find_figure(options.figure), options.budget, options.command, options.n_trials, folders, cells)
+    frames = "" if options.frames is None else f"-{options.frames}"
+    target = options.output / f"{options.figure}-{options.budget}{frames}"
     if cells:
         print(f"\n{text_table(cells)}")
-    print(f"\nSaved {report.write(options.output / f'{options.figure}-{options.budget}')}")
+    # What an earlier command reported is not replaced by nothing.
+    if cells or not (target / "report.html").exists():
+        print(f"\nSaved {report.write(target)}")
     if report.unfinished:
-        logs = [
-            f"{folder.planned.label} ({folder.log}):\n" + "\n".join(folder.last_lines(5))
-            for folder in report.unfinished
-        ]
+        logs = [_last_words(folder) for folder in report.unfinished]
         raise ChildProcessError("\n\n".join([f"{len(logs)} of {len(folders)} runs are missing.", *logs]))
+
+
+def _last_words(folder: RunFolder) -> str:
+    if not folder.log.exists():
+        return f"{folder.planned.label}: not started"
+    return f"{folder.planned.label} ({folder.log}):\n" + "\n".join(folder.last_lines(5))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -66,8 +66,18 @@ def show_task(env_id: str) -> gym.Env[Any, Any]:
             raise
         raise ValueError(
             f"The policy or its objective learns from the task, but {env_id} takes no argument expose_task. Wrap the "
-            "environment with sb3_hyper.envs.make_trials(..., expose_task=True) and pass it as env."
+            "environment with sb3_hyper.envs.make_trials(..., expose_task=True), and pass it as env or register it."
         ) from error
+
+
+def check_shows_task(env_id: str) -> None:
+    """
+    Check that a registered environment can show its task.
+
+    :param env_id: its id
+    :raises ValueError: when it cannot
+    """
+    show_task(env_id).close()
 
 
 def task_space_of(env: VecEnv) -> spaces.Space[Any] | None:

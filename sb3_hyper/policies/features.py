@@ -156,7 +156,11 @@ class TaskFeatures(nn.Module):
 
     def gather(self, obs: Observation, state: th.Tensor, previous_state: th.Tensor | None) -> th.Tensor:
         """State and task side by side: ``(N, state_dim + task_dim)``; the other arguments are not read."""
-        assert isinstance(obs, Mapping)
+        if not isinstance(obs, Mapping) or "task" not in obs:
+            raise ValueError(
+                "A policy that is told the task got an observation without the key 'task'. Build the environment with "
+                "expose_task=True, as in training."
+            )
         return th.cat((state, obs["task"].flatten(1)), dim=-1)
 
     def packed_parameters(self) -> tuple[th.Tensor, th.Tensor]:

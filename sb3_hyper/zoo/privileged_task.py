@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sb3_hyper.hyper_ppo import HyperPPO
-from sb3_hyper.hyper_ppo.privileged_task import is_privileged, needs_task, objective_of
+from sb3_hyper.hyper_ppo.privileged_task import check_shows_task, is_privileged, needs_task, objective_of
 
 if TYPE_CHECKING:
     from rl_zoo3.exp_manager import ExperimentManager
@@ -33,6 +33,7 @@ def show_task_where_needed(experiment: ExperimentManager, hyperparams: dict[str,
         return
     if not needs_task(policy_class, objective_of(policy_class, hyperparams.get("auxiliary_class"))):
         return
+    check_shows_task(experiment.env_name.gym_id)
     env_kwargs = {**experiment.env_kwargs, **(hyperparams.get("env_kwargs") or {}), "expose_task": True}
     hyperparams["env_kwargs"] = env_kwargs
     if is_privileged(policy_class):

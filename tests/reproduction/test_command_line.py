@@ -93,4 +93,4 @@ def test_a_figure_for_real_killed_in_the_middle(tmp_path):
     assert command.returncode == 0, output
     assert models[0].stat().st_mtime_ns == written
     assert len(list(tmp_path.glob("reproduced/runs/*/hyper_ppo/*/*.zip"))) == 2
-    assert f"\n{ENV}\n\nmethod" in output and (tmp_path / "reproduced" / "grids-small" / "report.html").is_file()
+    assert f"\n{ENV}\n\nmethod" in output and (tmp_path / "reproduced" / "grids-small-15000" / "report.html").is_file()

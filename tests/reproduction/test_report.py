@@ -15,7 +15,7 @@ from sb3_hyper.reproduction.scheduling import Scheduler
 from sb3_hyper.reproduction.tables import HEADINGS, used_columns
 from tests.reproduction.conftest import ENV
 
-FOLDER = "reproduced/grids-small"
+FOLDER = "reproduced/grids-small-480"
 
 
 class Page(HTMLParser):
@@ -94,6 +94,14 @@ def test_nothing_finished_still_gives_a_report(call, control, tmp_path):
     assert results["environments"] == {} and results["runs"][0]["state"] == "not started"
     assert not Page((tmp_path / FOLDER / "report.html").read_text()).open
     assert not (control / "starts").exists()
+
+
+def test_a_report_is_not_replaced_by_nothing(call, tmp_path):
+    (tmp_path / FOLDER).mkdir(parents=True)
+    report = tmp_path / FOLDER / "report.html"
+    report.write_text("an earlier one")
+    status, output, _ = call("--seeds", 1, "--methods", "RNN", "--report-only")
+    assert status == 1 and "Saved" not in output and report.read_text() == "an earlier one"
 
 
 def test_every_run_is_evaluated_on_the_same_trials_once(folders, monkeypatch):
