@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from sb3_hyper.hyper_ppo.rollout_buffer import SequenceMinibatch, SequenceRolloutBuffer
 from sb3_hyper.policies import Evaluation, HyperActorCriticPolicy
+from sb3_hyper.policies.features import episode_begins
 from sb3_hyper.task_inference import AuxiliaryObjective, LatentSequences, MinibatchObjective
 
 
@@ -104,7 +105,7 @@ class MinibatchTraining(AuxiliaryTraining):
             LatentSequences(
                 latents=evaluation.latents.view(*shape, -1),
                 resets=minibatch.resets,
-                new_episode=obs["new_episode"].flatten(1)[:, -1].view(shape) > 0,
+                new_episode=episode_begins(obs, shape),
                 task=obs["task"].view(*shape, -1),
             )
         )

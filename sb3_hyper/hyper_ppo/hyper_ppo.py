@@ -279,12 +279,11 @@ class HyperPPO(AuxiliaryPPO):
         bootstrapped: list[th.Tensor | None],
     ) -> None:
         """Turn raw rewards into the losses' rewards, and let the buffer estimate advantages."""
-        targets = stack_steps(rewards, self.device, th.float32)
-        check_finite("reward", targets.t())
+        given = stack_steps(rewards, self.device, th.float32)
+        check_finite("reward", given.t())
         check_finite("observation", buffer.observations_by_env())
         ended = as_tensor(self._last_episode_starts, self.device, th.bool)
-        if self.normalize_reward:
-            targets = self.reward_scale(targets, th.stack(starts))
+        targets = self.reward_scale(given, th.stack(starts)) if self.normalize_reward else given.clone()
         for t, values in enumerate(bootstrapped):
             if values is not None:
                 targets[t] += self.gamma * values
@@ -295,7 +294,7 @@ class HyperPPO(AuxiliaryPPO):
             last_values = self.policy.evaluate_values(last_obs, self._last_memory, ended[None], noise)
         buffer.finish(targets, last_values, ended)
         if self.auxiliary is not None:
-            self.auxiliary.collect(buffer, stack_steps(rewards, self.device, th.float32), ended)
+            self.auxiliary.collect(buffer, given, ended)
         check_not_diverged(buffer.values)
 
     def train(self) -> None:
@@ -320,6 +319,8 @@ class HyperPPO(AuxiliaryPPO):
     def _train_epoch(self, clip_range: float, clip_range_vf: float | None) -> list[losses.Losses]:
         """One pass over the rollout; it ends early, without a step, when the policy has moved too far."""
         history: list[losses.Losses] = []
+        # An objective's parameters are in the optimizer's last group.
+        stepped = [parameter for group in self.policy.optimizer.param_groups for parameter in group["params"]]
         for minibatch in self.rollout_buffer.get(self._minibatch_size()):
             evaluation = self._evaluate(minibatch)
             parts = losses.ppo_losses(
@@ -335,8 +336,6 @@ class HyperPPO(AuxiliaryPPO):
                 loss = self.auxiliary.add_to(loss, evaluation, minibatch)
             self.policy.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            # An objective's parameters are in the optimizer's last group.
-            stepped = [parameter for group in self.policy.optimizer.param_groups for parameter in group["params"]]
             th.nn.utils.clip_grad_norm_(stepped, self.max_grad_norm)
             self.policy.optimizer.step()
         return history

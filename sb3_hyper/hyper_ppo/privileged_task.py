@@ -1,9 +1,11 @@
 """The privileged task on its way from the environment of training to an objective, past the policy."""
 
+import inspect
 from typing import Any
 
 import gymnasium as gym
 from gymnasium import spaces
+from gymnasium.envs.registration import load_env_creator
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.policies import PRIVILEGED_POLICIES
@@ -64,20 +66,28 @@ def show_task(env_id: str) -> gym.Env[Any, Any]:
     except TypeError as error:
         if "expose_task" not in str(error):
             raise
-        raise ValueError(
-            f"The policy or its objective learns from the task, but {env_id} takes no argument expose_task. Wrap the "
-            "environment with sb3_hyper.envs.make_trials(..., expose_task=True), and pass it as env or register it."
-        ) from error
+        raise _shows_no_task(env_id) from error
 
 
 def check_shows_task(env_id: str) -> None:
     """
-    Check that a registered environment can show its task.
+    Check that a registered environment may be asked to show its task, without building one.
 
     :param env_id: its id
-    :raises ValueError: when it cannot
+    :raises ValueError: when it takes no such argument
     """
-    show_task(env_id).close()
+    entry_point = gym.spec(env_id).entry_point
+    creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    parameters = inspect.signature(creator).parameters.values() if creator is not None else []
+    if not any(parameter.name == "expose_task" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        raise _shows_no_task(env_id)
+
+
+def _shows_no_task(env_id: str) -> ValueError:
+    return ValueError(
+        f"The policy or its objective learns from the task, but {env_id} takes no argument expose_task. Wrap the "
+        "environment with sb3_hyper.envs.make_trials(..., expose_task=True), and pass it as env or register it."
+    )
 
 
 def task_space_of(env: VecEnv) -> spaces.Space[Any] | None:

@@ -1,7 +1,5 @@
 """The training of an objective on whole past trials."""
 
-from collections.abc import Mapping
-
 import torch as th
 from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.utils import FloatSchedule, update_learning_rate
@@ -11,6 +9,7 @@ from sb3_hyper.hyper_ppo.auxiliary import AuxiliaryTraining
 from sb3_hyper.hyper_ppo.collection import as_env_actions
 from sb3_hyper.hyper_ppo.rollout_buffer import SequenceMinibatch, SequenceRolloutBuffer
 from sb3_hyper.policies import Evaluation, HyperActorCriticPolicy
+from sb3_hyper.policies.features import episode_begins
 from sb3_hyper.task_inference import TrialBuffer, TrialObjective, TrialSequences
 
 _OBSERVATION = "observation."
@@ -82,12 +81,6 @@ class TrialTraining(AuxiliaryTraining):
             states=features.normalized_state(obs).detach().view(*shape, -1),
             actions=actions.view(*shape, -1),
             rewards=parts["rewards"],
-            new_episode=_new_episode(obs, mask),
+            new_episode=episode_begins(named, mask.shape) if "new_episode" in named else th.zeros_like(mask),
             mask=mask,
         )
-
-
-def _new_episode(obs: Mapping[str, th.Tensor] | th.Tensor, mask: th.Tensor) -> th.Tensor:
-    if isinstance(obs, th.Tensor) or "new_episode" not in obs:
-        return th.zeros_like(mask)
-    return obs["new_episode"].flatten(1)[:, -1].view(mask.shape) > 0

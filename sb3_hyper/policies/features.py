@@ -43,6 +43,12 @@ def state_space_of(space: spaces.Space) -> spaces.Space:  # type: ignore[type-ar
     return space["observation"] if isinstance(space, spaces.Dict) and is_trial_space(space) else space
 
 
+def episode_begins(obs: Mapping[str, th.Tensor], shape: th.Size) -> th.Tensor:
+    """Where an episode starts that is not the trial's first: a trial's T * B observations -> ``shape`` (T, B), bool."""
+    # Stacked frames hold the flags of earlier steps too, the latest one last.
+    return obs["new_episode"].flatten(1)[:, -1].view(shape) > 0
+
+
 def _embedding(n_inputs: int, n_outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(n_inputs, n_outputs), nn.ReLU())
 

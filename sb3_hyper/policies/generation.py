@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 import torch as th
 
-from sb3_hyper.policies.features import Observation
+from sb3_hyper.policies.features import Observation, episode_begins
 
 Generation = Literal["step", "episode", "trial"]
 
@@ -47,6 +47,4 @@ def renewals(generation: Generation, obs: Observation, resets: th.Tensor) -> th.
     if generation == "trial":
         return resets
     assert isinstance(obs, Mapping)
-    # Stacked frames hold the flags of earlier steps too, the latest one last.
-    new_episode = obs["new_episode"].flatten(1)[:, -1]
-    return resets | (new_episode.view(resets.shape) > 0)
+    return resets | episode_begins(obs, resets.shape)

@@ -4,10 +4,13 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import pytest
 import yaml
+from gymnasium.envs.registration import EnvSpec
 from rl_zoo3.exp_manager import ExperimentManager
 
+from sb3_hyper.hyper_ppo.privileged_task import check_shows_task
 from sb3_hyper.policies import POLICIES, PRIVILEGED_POLICIES
 from tests.zoo.conftest import MakeExperiment
 
@@ -37,6 +40,21 @@ def test_objectives_get_the_task_in_training_alone(make_experiment: MakeExperime
     assert shows_task(model.env) and not shows_task(experiment.create_envs(1, eval_env=True))
     assert "env_kwargs" not in config
     model.learn(240)
+
+
+class Demanding(gym.Env):  # type: ignore[type-arg]
+    """It cannot be built of its id alone."""
+
+    def __init__(self, length: int, expose_task: bool = False) -> None:
+        raise AssertionError("nobody needs one to know its arguments")
+
+
+def test_environments_are_asked_for_their_arguments_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(gym.registry, "Demanding-v0", EnvSpec("Demanding-v0", entry_point=Demanding))
+    for env_id in ("Demanding-v0", ENV_ID, "HalfCheetahDir-v0", "ML10-v3"):
+        check_shows_task(env_id)
+    with pytest.raises(ValueError, match=r"CartPole-v1 takes no argument expose_task.*make_trials"):
+        check_shows_task("CartPole-v1")
 
 
 @pytest.mark.parametrize("policy", PRIVILEGED)
