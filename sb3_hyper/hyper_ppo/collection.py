@@ -168,7 +168,8 @@ def time_limit_values(
     :param infos: one for each environment
     :return: ``(n_envs,)``, 0 where no time limit was met; None when none was anywhere
     """
-    limited = [i for i, info in enumerate(infos) if info.get("TimeLimit.truncated") and "terminal_observation" in info]
+    told = [(i, info) for i, info in enumerate(infos) if info]
+    limited = [i for i, info in told if info.get("TimeLimit.truncated") and "terminal_observation" in info]
     if not limited:
         return None
     terminal = [infos[i]["terminal_observation"] for i in limited]

@@ -31,6 +31,9 @@ class TrialPPO(RecurrentPPO):
         return vec_env
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: Any = None) -> None:
+        # A TrialVecEnv says something only where a trial ends: most steps need no look at every environment.
+        if not any(infos):
+            return
         super()._update_info_buffer(infos, dones)
         self._episode_returns.extend(
             info["episode_returns"] for info in infos if isinstance(info.get("episode_returns"), list)
