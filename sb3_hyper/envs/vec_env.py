@@ -65,11 +65,9 @@ class TrialVecEnv(VecEnv):
         if monitors and len(monitors) != n_envs:
             raise ValueError(f"Wanted one monitor per environment, {n_envs}, or none; got {len(monitors)}.")
         self.distribution = distribution
-        self.device = None if device is None else th.device(device)
         self.monitors = list(monitors)
-        self._trials = BatchedTrials(
-            distribution, n_envs, n_episodes, full_transitions, expose_task, *_namespace(self.device)
-        )
+        self._settings = (distribution, n_envs, n_episodes, full_transitions, expose_task)
+        self.move_to(device)
         self._template = RL2Observation(
             TrialWrapper(distribution.env_type()(distribution, render_mode), n_episodes), full_transitions, expose_task
         )
@@ -80,6 +78,17 @@ class TrialVecEnv(VecEnv):
         super().__init__(n_envs, self._trials.observation_space, distribution.action_space)
         # Videos run at its render_fps.
         self.metadata = self._template.metadata
+
+    def move_to(self, device: th.device | str | None) -> None:
+        """
+        Work elsewhere from now on; the trials under way are given up, :meth:`reset` starts new ones.
+
+        Seeds and options that wait for the next reset stay as they are.
+
+        :param device: None for numpy arrays in and out, or a torch device for tensors in and out.
+        """
+        self.device = None if device is None else th.device(device)
+        self._trials = BatchedTrials(*self._settings, *_namespace(self.device))
 
     def reset(self) -> VecEnvObs:
         """

@@ -6,16 +6,21 @@ from itertools import zip_longest
 from typing import Any
 
 from sb3_contrib import RecurrentPPO
-from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_hyper.envs import TrialVecEnv
 from sb3_hyper.envs.trial import number_environments
 
 
 class TrialPPO(RecurrentPPO):
     """
     RecurrentPPO that logs the mean return of each episode within the trial, and numbers the environments.
+
+    A :class:`~sb3_hyper.envs.TrialVecEnv` that nothing wraps is moved to the algorithm's device when training begins:
+    on a GPU observations, actions and rewards then never leave it, and a callback's ``locals`` hold tensors.
 
     :param args: the parent's
     :param kwargs: the parent's
@@ -29,6 +34,20 @@ class TrialPPO(RecurrentPPO):
         if vec_env.has_attr("env_index"):
             number_environments(vec_env)
         return vec_env
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
+        is_reset = reset_num_timesteps or self._last_obs is None
+        # Only where it is the outermost: wrappers of SB3 read numpy arrays.
+        if is_reset and self.device.type != "cpu" and isinstance(self.env, TrialVecEnv):
+            self.env.move_to(self.device)
+        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: Any = None) -> None:
         # A TrialVecEnv says something only where a trial ends: most steps need no look at every environment.

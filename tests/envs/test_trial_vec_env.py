@@ -233,3 +233,26 @@ def test_tensors_stay_on_their_device():
     observation = env.reset()
     _, reward, done, infos = env.step(np.array([0, 1, 2]))
     assert all(isinstance(value, th.Tensor) for value in (*observation.values(), reward, done)) and infos == [{}] * 3
+
+
+@pytest.mark.parametrize("device", DEVICES[1:])
+def test_it_moves_and_keeps_the_seeds_that_wait(device):
+    moved, built = TrialVecEnv(GridNavi(), 3), TrialVecEnv(GridNavi(), 3, device=device)
+    moved.reset()
+    for env in (moved, built):
+        env.seed(7)
+    moved.move_to(device)
+    with pytest.raises(RuntimeError, match=r"reset\(\)"):
+        moved.step(np.zeros(3, int))
+    assert_equal(moved.reset(), built.reset())
+    for actions in ([0, 1, 2], [3, 4, 0], [1, 1, 1]):
+        for of_moved, of_built in zip(
+            moved.step(np.array(actions))[:3], built.step(np.array(actions))[:3], strict=True
+        ):
+            if isinstance(of_moved, dict):
+                assert_equal(of_moved, of_built)
+            else:
+                assert of_moved.device == th.device(device) or th.device(device).type == "cuda"
+                assert th.equal(of_moved, of_built)
+    moved.move_to(None)
+    assert isinstance(moved.reset()["observation"], np.ndarray)

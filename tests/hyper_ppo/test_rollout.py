@@ -5,10 +5,11 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from sb3_hyper.envs import TMazeLS, TrialVecEnv
-from sb3_hyper.hyper_ppo import collection
+from sb3_hyper.hyper_ppo import HyperPPO, collection
 from sb3_hyper.hyper_ppo.collection import as_env_actions, time_limit_values
 from sb3_hyper.hyper_ppo.rollout_buffer import SequenceRolloutBuffer
 from sb3_hyper.policies.recurrent_state import pack_memory
@@ -258,6 +259,35 @@ def test_environments_that_speak_tensors(make_model, collect):
     (batch,) = collect(model).get(36)
     th.testing.assert_close(evaluated(model, batch)[0], batch.old_values, rtol=1e-5, atol=1e-5)
     model.learn(72)
+
+
+def test_trials_move_to_the_gpu_with_the_algorithm(make_model, monkeypatch):
+    class Elsewhere:
+        type = "cuda"
+
+    plain, wrapped = (make_model(env=env(TrialVecEnv(TMazeLS(), 3))) for env in (lambda trials: trials, VecMonitor))
+    moves = []
+    monkeypatch.setattr(TrialVecEnv, "move_to", lambda _, device: moves.append(device))
+    for model, n_moves in ((plain, 1), (wrapped, 0)):
+        model._setup_learn(36)
+        model.device = Elsewhere()
+        model._setup_learn(36, reset_num_timesteps=False)
+        assert moves == []
+        model._setup_learn(36)
+        assert len(moves) == n_moves
+        moves.clear()
+
+
+@pytest.mark.skipif(not th.cuda.is_available(), reason="there is no GPU")
+def test_nothing_leaves_the_gpu():
+    class SeenTensors(BaseCallback):
+        def _on_step(self):
+            given = (*self.locals["new_obs"].values(), self.locals["rewards"], self.locals["clipped_actions"])
+            assert all(tensor.is_cuda for tensor in given)
+            return True
+
+    env = TrialVecEnv(TMazeLS(), 3)
+    HyperPPO("SplAggerPolicy", env, n_steps=12, batch_size=36, device="cuda").learn(72, SeenTensors())
 
 
 def test_actions_stay_inside_the_bounds(make_envs, make_model):
