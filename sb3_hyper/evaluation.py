@@ -128,7 +128,8 @@ def evaluate_tasks(
     Runs are put together by :meth:`AdaptationStatistics.join`.
 
     :param model: anything with SB3's ``predict``: an algorithm, a policy or a baseline
-    :param env: a vectorised environment, one environment, or the id of a registered one (up to 100 copies are made)
+    :param env: a vectorised environment, one environment, or the id of a registered one (up to 100 copies are made, and
+        show the task to a model that is told it)
     :param n_tasks: number of tasks, at least 1
     :param deterministic: whether to take the likeliest actions
     :param seed: the seed that stands for these tasks, and for the actions
@@ -161,7 +162,7 @@ def _prepared(
     model: PolicyPredictor, env: VecEnv | gym.Env[Any, Any] | str, n_trials: int, seed: int | None
 ) -> Iterator[VecEnv]:
     """The environments as the model saw them, seeded; the caller's random numbers go on as before."""
-    vec_env = with_channels_first(_as_vec_env(env, n_trials))
+    vec_env = with_channels_first(_as_vec_env(model, env, n_trials))
     try:
         check_spaces(model, vec_env)
         with th.random.fork_rng(range(th.cuda.device_count()), enabled=seed is not None):
@@ -176,12 +177,16 @@ def _prepared(
             vec_env.close()
 
 
-def _as_vec_env(env: VecEnv | gym.Env[Any, Any] | str, n_trials: int) -> VecEnv:
+def _as_vec_env(model: PolicyPredictor, env: VecEnv | gym.Env[Any, Any] | str, n_trials: int) -> VecEnv:
     if isinstance(env, VecEnv):
         return env
-    if isinstance(env, str):
-        return make_vec_env(env, min(n_trials, MOST_ENVS), vec_env_cls=batched_vec_env)  # type: ignore[arg-type]
-    return batched_vec_env([lambda: env])
+    if not isinstance(env, str):
+        return batched_vec_env([lambda: env])
+    space = getattr(model, "observation_space", None)
+    # The multi-task upper bound is told the task.
+    is_told = isinstance(space, spaces.Dict) and {"task", "previous_reward"} <= space.spaces.keys()
+    shown = {"expose_task": True} if is_told else {}
+    return make_vec_env(env, min(n_trials, MOST_ENVS), env_kwargs=shown, vec_env_cls=batched_vec_env)  # type: ignore[arg-type]
 
 
 def with_channels_first(env: VecEnv) -> VecEnv:

@@ -11,7 +11,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor, VecNormalize
 
 from sb3_hyper import HyperPPO, make_trial, make_trials
-from sb3_hyper.envs import TASK_DISTRIBUTIONS, GridNavi, TMazeLS, TrialVecEnv, batched_vec_env
+from sb3_hyper.envs import TASK_DISTRIBUTIONS, GridNavi, PointNav, TMazeLS, TrialVecEnv, batched_vec_env
 from sb3_hyper.envs.mujoco import MUJOCO_TASK_DISTRIBUTIONS
 from sb3_hyper.evaluation import BASELINES, RandomBaseline, evaluate_adaptation, evaluate_tasks
 
@@ -96,6 +96,13 @@ def test_tensors_in_and_out(model):
     on_device, on_host = TrialVecEnv(distribution, N_ENVS, device="cpu"), TrialVecEnv(distribution, N_ENVS)
     results = [evaluate_adaptation(model, env, N_TRIALS, seed=SEED) for env in (on_device, on_host)]
     np.testing.assert_array_equal(*(result.returns for result in results))
+
+
+def test_environments_by_name_show_the_task_to_who_is_told_it():
+    model = HyperPPO("MultiPolicy", "PointNav-v0", n_steps=8, batch_size=8, policy_kwargs=SMALL, seed=0, device="cpu")
+    by_name = evaluate_tasks(model, "PointNav-v0", 4, seed=SEED)
+    shown = evaluate_tasks(model, TrialVecEnv(PointNav(), 4, expose_task=True), 4, seed=SEED)
+    np.testing.assert_array_equal(by_name.returns, shown.returns)
 
 
 @pytest.mark.parametrize("n_trials", [1, 2, 3, 4, 10])

@@ -58,6 +58,10 @@ GRID_NAVI_INITIALIZATION: dict[Budget, Training] = {
     "small": Training(400_000, {"size": "S"}),
     "paper": GRID_NAVI["paper"],
 }
+POINT_NAV: dict[Budget, Training] = {
+    "small": Training(600_000, {"size": "S"}),
+    "paper": Training(4_000_000, _PAPER_SIZE_2023),
+}
 HALF_CHEETAH_DIR: dict[Budget, Training] = {
     "small": Training(1_000_000, {"size": "S"}),
     "paper": Training(

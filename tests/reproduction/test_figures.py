@@ -12,7 +12,7 @@ from rl_zoo3.utils import StoreDict
 
 from sb3_hyper import HyperPPO
 from sb3_hyper.envs import TASK_DISTRIBUTIONS
-from sb3_hyper.policies import POLICIES
+from sb3_hyper.policies import POLICIES, PRIVILEGED_POLICIES
 from sb3_hyper.reproduction.budgets import BUDGETS
 from sb3_hyper.reproduction.figures import FIGURES, find_figure
 from sb3_hyper.reproduction.planned_run import PROGRAM, plan, spell
@@ -41,7 +41,7 @@ def test_a_figure_has_what_it_names(name):
     assert figure.title and figure.source.startswith("Beck et al. 20")
     labels = [method.label for method in figure.methods]
     assert len(set(labels)) == len(labels) > 1
-    assert {method.policy for method in figure.methods} <= POLICIES.keys()
+    assert {method.policy for method in figure.methods} <= {**POLICIES, **PRIVILEGED_POLICIES}.keys()
     assert figure.environments.keys() <= TASK_DISTRIBUTIONS.keys()
     for trainings in figure.environments.values():
         assert trainings.keys() == set(BUDGETS)
@@ -58,8 +58,8 @@ def test_a_command_is_understood_and_builds_its_agent(run):
     assert not unknown
     assert merged["batch_size"] % merged["n_steps"] == 0
     assert merged["n_envs"] * merged["n_steps"] % merged["batch_size"] == 0
-    env = gym.make(run.environment)
-    policy = POLICIES[merged["policy"]]
+    env = gym.make(run.environment, expose_task=merged["policy"] in PRIVILEGED_POLICIES)
+    policy = HyperPPO.policy_aliases[merged["policy"]]
     agent = policy(env.observation_space, env.action_space, lambda _: 0.0, **merged["policy_kwargs"])
     for key, value in merged["policy_kwargs"].items():
         assert getattr(agent.settings, key) == value
