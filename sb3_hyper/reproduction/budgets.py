@@ -45,8 +45,8 @@ PLANNING_3X3: dict[Budget, Training] = {
     "paper": Training(50_000_000, _PAPER_SIZE),
 }
 MC_LS: dict[Budget, Training] = {
-    "small": Training(3_000_000, {"size": "S"}),
-    "paper": Training(60_000_000, _PAPER_SIZE),
+    "small": Training(600_000, {"size": "S"}),
+    "paper": Training(60_000_000, _PAPER_SIZE, _PAPER_MEMORY),
 }
 GRID_NAVI: dict[Budget, Training] = {
     "small": Training(2_000_000, {"size": "S"}),
