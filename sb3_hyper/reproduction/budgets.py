@@ -42,7 +42,7 @@ T_AGREEMENT: dict[Budget, Training] = {
 }
 PLANNING_3X3: dict[Budget, Training] = {
     "small": Training(3_000_000, {"size": "S"}),
-    "paper": Training(50_000_000, _PAPER_SIZE),
+    "paper": Training(50_000_000, _PAPER_SIZE, {"learning_rate": 1e-3, "clip_range": 0.05, "clip_range_vf": 0.05}),
 }
 MC_LS: dict[Budget, Training] = {
     "small": Training(600_000, {"size": "S"}),
