@@ -6,16 +6,19 @@ import argparse
 import importlib
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper import analysis
 from sb3_hyper.analysis import published
 from sb3_hyper.analysis.gradients import DEFAULT_STEPS
+from sb3_hyper.analysis.linear_probe import RIDGE
 from sb3_hyper.command_line import StoreKeywords, run_command
 from sb3_hyper.envs.vec_env import batched_vec_env
 from sb3_hyper.evaluate import prepare
@@ -30,6 +33,8 @@ RECURRENT = ("RNNHNPolicy", "AMRLPolicy", "SplAggerPolicy")
 ORDERED_AND_NOT = (*RECURRENT, "SplAggerNoRNNPolicy", "MaxPolicy", "CNPPolicy")
 """The same for permutations."""
 
+RUN = "a run's folder (LOGS/ALGO/ENV_N) or a model (.zip)"
+"""What names a trained agent."""
 
 CONDITIONINGS = ("RNNPolicy", "RNNSPolicy", "RNNHNPolicy")
 """The same for the latent's gradient during training."""
@@ -68,6 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument("--n-permutations", help="permutations for each step and seed", default=20, type=int)
     _add_initialisation_options(add("initialisation", run_initialisation, "what hypernetworks generate at step 0"))
     _add_weights_options(add("weights", run_weights, "how a trained agent's generated weights differ between tasks"))
+    _add_task_error_options(add("task-error", run_task_error, "how fast trained agents know their task in a trial"))
     _add_training_options(add("training", run_training, "the latent's gradient norm while agents train"))
     command = add("papers", run_papers, "the published tables beside ours: gradients, permutations; initialisation")
     command.add_argument("--n-seeds", help="networks and inputs to average over", default=3, type=int)
@@ -98,12 +104,24 @@ def _add_initialisation_options(command: argparse.ArgumentParser) -> None:
 
 def _add_weights_options(command: argparse.ArgumentParser) -> None:
     networks = ["actor", "critic"]
-    command.add_argument("agent", metavar="RUN", type=Path, help="a run's folder (LOGS/ALGO/ENV_N) or a model (.zip)")
+    command.add_argument("agent", metavar="RUN", type=Path, help=RUN)
+    command.add_argument("--steps", help="steps of a trial, from 0; -1: the last", nargs="+", type=int, default=[-1])
+    command.add_argument("--networks", help="base networks", nargs="+", default=networks, choices=networks)
+    _add_playing_options(command)
+
+
+def _add_task_error_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("agents", metavar="RUN", type=Path, nargs="+", help=RUN)
+    command.add_argument("--steps", help="steps of a trial in the table, from 0; -1: the last", nargs="+", type=int)
+    text = "weight of the linear probe's penalty"
+    command.add_argument("--ridge", help=text, default=RIDGE, type=float)
+    _add_playing_options(command)
+
+
+def _add_playing_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--env", help="environment ID (default: the run's)")
     command.add_argument("--algo", help="algorithm of a model", default="hyper_ppo", choices=list(ALGORITHMS))
     command.add_argument("--load-best", help="load the best model instead of the last", action="store_true")
-    command.add_argument("--steps", help="steps of a trial, from 0; -1: the last", nargs="+", type=int, default=[-1])
-    command.add_argument("--networks", help="base networks", nargs="+", default=networks, choices=networks)
     command.add_argument("--n-trials", help="number of trials", default=200, type=int)
     command.add_argument("--n-envs", help="trials that run side by side (default: up to 100)", type=int)
     command.add_argument("--seed", help="random generator seed", default=0, type=int)
@@ -162,22 +180,39 @@ def run_initialisation(options: argparse.Namespace) -> None:
 
 def run_weights(options: argparse.Namespace) -> None:
     """Play trials, then print and write the spread of the generated weights."""
+    settings = (options.n_trials, options.steps, options.networks, not options.stochastic, options.seed)
+    with _trained_agent(options) as (model, env):
+        result = analysis.weight_spread(model, env, *settings)
+    _report(options.output, "weights", [result])
+
+
+def run_task_error(options: argparse.Namespace) -> None:
+    """Play trials with every agent, then print and write how fast it knows its task."""
+    settings = (options.n_trials, options.steps, not options.stochastic, options.seed, options.ridge)
+    results = []
+    for agent in options.agents:
+        with _trained_agent(argparse.Namespace(**{**vars(options), "agent": agent})) as (model, env):
+            results.append(analysis.task_error(model, env, *settings))
+    _report(options.output, "task-error", results)
+
+
+@contextmanager
+def _trained_agent(options: argparse.Namespace) -> Iterator[tuple[BaseAlgorithm, VecEnv]]:
+    """The model that the command line names, and environments for it, which are closed afterwards."""
     setting = prepare(as_evaluation(options))
     try:
         if not isinstance(setting.model, BaseAlgorithm):
             raise TypeError(f"Got a {type(setting.model).__name__}, wanted a trained model.")
-        settings = (options.n_trials, options.steps, options.networks, not options.stochastic, options.seed)
-        result = analysis.weight_spread(setting.model, setting.env, *settings)
+        yield setting.model, setting.env
     finally:
         setting.env.close()
-    _report(options.output, "weights", [result])
 
 
 def as_evaluation(options: argparse.Namespace) -> argparse.Namespace:
     """
     Say which run or model and which environment is meant, in the words of ``sb3_hyper.evaluate``.
 
-    :param options: of ``weights``
+    :param options: of ``weights``, or one agent's of ``task-error``
     :return: options that :func:`sb3_hyper.evaluate.prepare` reads
     :raises ValueError: when the environment is not known
     """

@@ -57,6 +57,7 @@ OPERATIONS = {
     "BIPlusPlusHNPolicy": (36, 494, 6),
     "VIPolicy": (35, 440, 6),
     "VIHNPolicy": (37, 495, 6),
+    "PEARLVIPolicy": (51, 290, 1),
 }
 """Measured; where a change makes fewer, lower them."""
 

@@ -1,6 +1,7 @@
 """
 The papers' analyses, for your own agents and encoders: gradients over time, dependence on order, latent gradients
-during training, spread of generated weights, statistics at initialisation. ``python -m sb3_hyper.analyse`` runs them.
+during training, spread of generated weights, errors of the task within a trial, statistics at initialisation.
+``python -m sb3_hyper.analyse`` runs them.
 """
 
 from sb3_hyper.analysis.gradients import GradientNorms, gradient_norms
@@ -17,6 +18,7 @@ from sb3_hyper.analysis.subjects import (
     of_policy,
     of_policy_class,
 )
+from sb3_hyper.analysis.task_error import TaskErrorCurves, task_error
 from sb3_hyper.analysis.weight_spread import WeightSpread, weight_spread
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "LatentGradientNorms",
     "PermutationDistances",
     "Subject",
+    "TaskErrorCurves",
     "WeightSpread",
     "Widths",
     "find_subject",
@@ -37,6 +40,7 @@ __all__ = [
     "of_policy",
     "of_policy_class",
     "permutation_distances",
+    "task_error",
     "to_json",
     "weight_spread",
 ]

@@ -269,6 +269,17 @@ class VIHNPolicy(HyperActorCriticPolicy):
     auxiliary_class = VariationalObjective
 
 
+class PEARLVIPolicy(HyperActorCriticPolicy):
+    """
+    PEARL, variational (Rakelly et al. 2019, section 4.1): its product of Gaussian factors is trained by decoders of the
+    rewards, as VariBAD's belief is, and by the divergence from N(0, I) at all times.
+    """
+
+    preset: ClassVar[Preset] = {**PEARLPolicy.preset, "detach_latent": True}
+    auxiliary_class = VariationalObjective
+    auxiliary_preset: ClassVar[Preset] = {"prior": "fixed"}
+
+
 class MultiPolicy(HyperActorCriticPolicy):
     """The multi-task upper bound without hypernetwork: base networks see the state and an embedding of the task."""
 
@@ -294,7 +305,7 @@ POLICIES: dict[str, type[HyperActorCriticPolicy]] = {
         SplAggerWeightedSoftmaxPolicy, SplAggerNoRNNPolicy, SplAggerNoSplitPolicy, AMRLPolicy, AMRLNoRNNPolicy,
         MaxPolicy, MaxSTPolicy, CNPPolicy, PEARLPolicy, SumPolicy, WeightedMeanPolicy, SoftmaxPolicy,
         TINaivePolicy, TINaiveHNPolicy, TIPolicy, TIPlusPlusPolicy, TIHNPolicy, TIPlusPlusHNPolicy,
-        BIPlusPlusHNPolicy, VIPolicy, VIHNPolicy,
+        BIPlusPlusHNPolicy, VIPolicy, VIHNPolicy, PEARLVIPolicy,
     )
 }  # fmt: skip
 """The policies by the name that HyperPPO and the zoo's YAML use."""

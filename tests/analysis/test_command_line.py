@@ -10,7 +10,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from sb3_hyper import analyse
-from sb3_hyper.analysis import Widths, figures, find_subject, gradient_norms, permutation_distances, weight_spread
+from sb3_hyper.analysis import (
+    Widths,
+    figures,
+    find_subject,
+    gradient_norms,
+    permutation_distances,
+    task_error,
+    weight_spread,
+)
 from sb3_hyper.analysis.published import compare_gradients, compare_permutations, comparison_table
 
 RUN = Path(__file__).parents[2] / "trained_agents" / "hyper_ppo" / "TMazeLS-v0_1"
@@ -89,6 +97,18 @@ def test_weights_of_a_run_and_of_a_model(call, tmp_path):
     assert weight_spread(model, env, 4, (0, -1), ("actor",)).to_dict() == result
 
 
+def test_how_fast_a_run_and_a_model_know_their_task(call, tmp_path, drawn):
+    where = (RUN / "TMazeLS-v0.zip", "--env", "TMazeLS-v0", "--n-trials", "12", *SHORT_RUN[2:])
+    status, output, error = call("task-error", RUN, *where, "--steps", 0, 5, -1, "--ridge", 0.01)
+    assert status == 0, error
+    options = analyse.make_parser().parse_args(["weights", *map(str, where)])
+    model, env, _ = analyse.prepare(analyse.as_evaluation(options))
+    expected = task_error(model, env, 12, (0, 5, -1), ridge=0.01)
+    assert json.loads((tmp_path / "task-error.json").read_text()) == [expected.to_dict()] * 2
+    assert output.count(expected.table()) == 2
+    assert len(drawn["task-error"]) == 2 and (tmp_path / "task-error.png").is_file()
+
+
 def test_training(call, tmp_path):
     settings = ["n_steps:15", "batch_size:30", "policy_kwargs:dict(size='XS')"]
     arguments = ["--env", "GridNavi-v0", "-n", 60, "--n-envs", 2, "--n-seeds", 2, "--device", "cpu"]
@@ -137,6 +157,9 @@ def test_comparisons_pick_the_published_steps():
         (["weights", RUN / "TMazeLS-v0.zip"], "Give --env, or the run's folder"),
         (["weights", RUN, "--env", "TMazeSL-v0"], "Did you mean 'TMazeLS-v0'"),
         (["weights", RUN, "--n-trials", "1"], "wanted at least 2"),
+        (["task-error", RUN, "--n-trials", "3"], "n_trials=3: wanted at least 4"),
+        (["task-error", RUN, "--ridge", "0"], "ridge=0.0: wanted a positive weight"),
+        (["task-error", RUN / "TMazeLS-v0.zip"], "Give --env, or the run's folder"),
         (["training", "RNPolicy"], "Did you mean 'RNNPolicy'"),
         (["training", "--env", "GridNav-v0"], "GridNavi"),
         (["training", "--gym-packages", "nobody_has_this"], "No module named 'nobody_has_this'"),

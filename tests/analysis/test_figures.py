@@ -11,6 +11,7 @@ from sb3_hyper.analysis import (
     InitialStatistics,
     LatentGradientNorms,
     PermutationDistances,
+    TaskErrorCurves,
     WeightSpread,
 )
 from sb3_hyper.analysis import figures as drawn
@@ -48,11 +49,21 @@ def norms(name="A", n=60):
     return LatentGradientNorms(name, np.arange(n) * 100, RANDOM.uniform(1, 2, n))
 
 
+def knowledge(policy="TINaiveHNPolicy", head=True, entropy=False, environment="PointNav-v0"):
+    curve = np.linspace([1.0, 0.9, 1.1], [0.4, 0.3, 0.5], 12)
+    return TaskErrorCurves(
+        environment, policy, False, -80.0, 200, 100, [0, 11], [4, 8], "task_error" if head else None,
+        curve if head else None, 0.5 if head else None, "root mean square error", 1.2 * curve, 0.5,
+        10 * curve if entropy else None,
+    )  # fmt: skip
+
+
 EVERY = {
     "gradients": (drawn.FIGURES["gradients"], lambda: [gradients(), gradients("B", 1e-9)]),
     "permutations": (drawn.FIGURES["permutations"], lambda: [permutations(), permutations("B")]),
     "initialisation": (drawn.FIGURES["initialisation"], lambda: [statistics(), statistics("XL")]),
     "training": (drawn.FIGURES["training"], lambda: [norms(), norms("B"), norms("A", 1)]),
+    "task-error": (drawn.FIGURES["task-error"], lambda: [knowledge(), knowledge("VIHNPolicy", False, True)]),
     "classes": (drawn.FIGURES["weights"], lambda: [spread([[1], [-1]] * 4)]),
     "grid": (drawn.FIGURES["weights"], lambda: [spread([[x, y] for x in range(4) for y in range(4)])]),
     "line": (drawn.FIGURES["weights"], lambda: [spread(np.arange(12)[:, None], 1)]),
@@ -67,7 +78,7 @@ def test_a_picture_comes_out(name):
     assert file.getvalue().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("name", ["gradients", "permutations", "initialisation", "training"])
+@pytest.mark.parametrize("name", ["gradients", "permutations", "initialisation", "training", "task-error"])
 def test_nothing_to_draw(name):
     with pytest.raises(ValueError, match="at least one result"):
         EVERY[name][0]()
@@ -145,6 +156,27 @@ def test_trainings_of_one_name_share_a_colour():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["A", "B"]
     with pytest.raises(ValueError, match="without updates"):
         drawn.latent_gradient_figure(norms(n=0))
+
+
+def test_errors_are_drawn_with_bands_episodes_and_what_is_no_knowledge():
+    ti, vi = knowledge(), knowledge("VIHNPolicy", False, True)
+    figure = drawn.task_error_figure(ti, vi)
+    errors, entropy = figure.axes
+    lines = {line.get_label(): line.get_ydata() for line in errors.lines}
+    np.testing.assert_array_equal(lines["TINaiveHNPolicy: task_error of its head"], ti.head[:, 0])
+    np.testing.assert_array_equal(lines["VIHNPolicy: linear probe"], vi.probe[:, 0])
+    np.testing.assert_array_equal(entropy.lines[0].get_ydata(), vi.entropy[:, 0])
+    assert errors.lines[0].get_ydata() == [1, 1] and [text.get_text() for text in errors.texts] == ["nothing is known"]
+    band = errors.collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == ti.head[:, 1].min() and band[:, 1].max() == ti.head[:, 2].max()
+    for axes in (errors, entropy):
+        vertical = [list(line.get_xdata()) for line in axes.lines if list(line.get_ydata()) == [0, 1]]
+        assert vertical == [[4, 4], [8, 8]] and axes.get_xlabel() and axes.get_ylabel()
+    assert len({line.get_color() for line in errors.lines if "Policy" in line.get_label()}) == 2
+    assert "100 trials, sampled actions" in figure.legends[0].get_title().get_text()
+    assert len(drawn.task_error_figure(ti).axes) == 1
+    with pytest.raises(ValueError, match="one environment, got GridNavi-v0, PointNav-v0"):
+        drawn.task_error_figure(ti, knowledge(environment="GridNavi-v0"))
 
 
 def test_numbers_need_no_matplotlib_and_figures_no_pyplot():

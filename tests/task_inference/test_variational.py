@@ -7,6 +7,7 @@ from gymnasium import spaces
 from torch.distributions import Independent, Normal, kl_divergence
 
 from sb3_hyper import HyperPPO
+from sb3_hyper.aggregators import AGGREGATORS
 from sb3_hyper.task_inference import TrialSequences, VariationalObjective
 from sb3_hyper.task_inference.decoder import TransitionDecoder
 
@@ -215,8 +216,9 @@ def test_learning_rate_follows_its_schedule(make_model):
     np.testing.assert_allclose(rates, [1e-3, 0.0])
 
 
-def test_own_steps_train_encoder_and_decoders_and_nothing_else(make_model):
-    model = make_model("VIHNPolicy")
+@pytest.mark.parametrize("name", ["VIHNPolicy", "PEARLVIPolicy"])
+def test_own_steps_train_encoder_and_decoders_and_nothing_else(name, make_model):
+    model = make_model(name)
     model.learn(64)
     modules = {"policy": model.policy, "objective": model.auxiliary.objective}
     before = {(m, n): p.detach().clone() for m, module in modules.items() for n, p in module.named_parameters()}
@@ -227,8 +229,9 @@ def test_own_steps_train_encoder_and_decoders_and_nothing_else(make_model):
         assert moved == (m == "objective" or name.startswith(inferring)), name
 
 
-def test_ppos_steps_leave_the_encoder_alone(make_model):
-    model = make_model("VIHNPolicy", learning_rate=1e-2)
+@pytest.mark.parametrize("name", ["VIHNPolicy", "PEARLVIPolicy"])
+def test_ppos_steps_leave_the_encoder_alone(name, make_model):
+    model = make_model(name, learning_rate=1e-2)
     model.auxiliary.train = lambda progress: None
     before = {name: p.detach().clone() for name, p in model.policy.agent.named_parameters()}
     model.learn(2 * 64)
@@ -236,6 +239,29 @@ def test_ppos_steps_leave_the_encoder_alone(make_model):
     for name, parameter in model.policy.agent.named_parameters():
         assert th.equal(parameter, before[name]) == name.startswith(inferring), name
     assert "train/latent_kl" not in model.logger.name_to_value
+
+
+def test_ppos_steps_reach_the_encoder_where_they_are_let_through(make_model):
+    model = make_model("PEARLVIPolicy", policy_kwargs={"detach_latent": False})
+    model.auxiliary.train = lambda progress: None
+    before = [parameter.detach().clone() for parameter in model.policy.agent.encoder.parameters()]
+    model.learn(2 * 64)
+    assert not any(map(th.equal, before, model.policy.agent.encoder.parameters()))
+    assert model.logger.name_to_value["train/latent_kl"] > 0
+
+
+def test_variational_pearl_samples_its_product_of_factors_and_has_a_fixed_prior(make_model):
+    model = make_model("PEARLVIPolicy")
+    objective, agent = model.auxiliary.objective, model.policy.agent
+    assert objective.prior == "fixed" and type(agent.encoder.aggregator) is AGGREGATORS["Gaussian"]
+    assert model.policy.noise_dim == 6
+    other = make_model("PEARLVIPolicy", auxiliary_kwargs={"prior": "previous"})
+    assert other.auxiliary.objective.prior == "previous"
+    model.learn(64)
+    assert model.rollout_buffer.latent_noise.abs().sum() > 0
+    batch = model.auxiliary._sample()
+    # Every transition narrows the belief, whatever it says.
+    assert (batch.log_variance.diff(dim=0) < 0)[batch.mask[1:]].all()
 
 
 @pytest.mark.slow
