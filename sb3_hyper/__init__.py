@@ -12,6 +12,7 @@ from sb3_hyper.envs import make_trial, make_trials, register_environments
 
 if TYPE_CHECKING:
     from sb3_hyper.hyper_ppo import HyperPPO
+    from sb3_hyper.memory_estimate import estimate_memory
     from sb3_hyper.policies import (
         AMRLNoRNNPolicy,
         AMRLPolicy,
@@ -104,6 +105,7 @@ __all__ = [
     "VIHNPolicy",
     "VIPolicy",
     "WeightedMeanPolicy",
+    "estimate_memory",
     "make_trial",
     "make_trials",
     "register_environments",
@@ -116,6 +118,8 @@ def __getattr__(name: str) -> Any:
     """Import what needs torch only when it is asked for."""
     if name == "HyperPPO":
         return import_module("sb3_hyper.hyper_ppo").HyperPPO
+    if name == "estimate_memory":
+        return import_module("sb3_hyper.memory_estimate").estimate_memory
     if name in __all__:
         return getattr(import_module("sb3_hyper.policies"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

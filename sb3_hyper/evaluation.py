@@ -162,7 +162,7 @@ def _prepared(
     model: PolicyPredictor, env: VecEnv | gym.Env[Any, Any] | str, n_trials: int, seed: int | None
 ) -> Iterator[VecEnv]:
     """The environments as the model saw them, seeded; the caller's random numbers go on as before."""
-    vec_env = with_channels_first(_as_vec_env(model, env, n_trials))
+    vec_env = with_channels_first(as_vec_env(model, env, n_trials))
     try:
         check_spaces(model, vec_env)
         with th.random.fork_rng(range(th.cuda.device_count()), enabled=seed is not None):
@@ -177,7 +177,15 @@ def _prepared(
             vec_env.close()
 
 
-def _as_vec_env(model: PolicyPredictor, env: VecEnv | gym.Env[Any, Any] | str, n_trials: int) -> VecEnv:
+def as_vec_env(model: PolicyPredictor, env: VecEnv | gym.Env[Any, Any] | str, n_trials: int) -> VecEnv:
+    """
+    Build the environments that a name stands for; they show the task to a model that is told it.
+
+    :param model: who will play in them
+    :param env: a vectorised environment, one environment, or the id of a registered one
+    :param n_trials: as many copies of a registered one, but at most 100
+    :return: the environments
+    """
     if isinstance(env, VecEnv):
         return env
     if not isinstance(env, str):

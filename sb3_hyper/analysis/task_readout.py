@@ -45,8 +45,8 @@ class ReadOut(NamedTuple):
 
     :param name: what is measured, as the training logs it or in words
     :param errors: ``(T, n_tested)``
-    :param ignorant: the mean error over the same trials of always saying what is best without any knowledge of the
-        trial: the mean of the fitted trials, or the most frequent class among them
+    :param ignorant: the mean error over the same trials of always saying the mean of the fitted trials, or the most
+        frequent class among them
     """
 
     name: str

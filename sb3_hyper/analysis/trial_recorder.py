@@ -10,14 +10,12 @@ import numpy.typing as npt
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from torch import nn
 from typing_extensions import override
 
-from sb3_hyper.envs.vec_env import batched_vec_env
-from sb3_hyper.evaluation import MOST_ENVS, evaluate_adaptation
+from sb3_hyper.evaluation import as_vec_env, evaluate_adaptation
 
 Rows: TypeAlias = npt.NDArray[np.float32]
 Read: TypeAlias = Callable[[tuple[Any, ...], th.Tensor], th.Tensor]
@@ -78,9 +76,7 @@ def record_trials(
     :return: the trials that the evaluation counted
     :raises ValueError: when the environment reports no task, or the model does not fit it
     """
-    vec_env = env
-    if isinstance(vec_env, str):
-        vec_env = make_vec_env(vec_env, min(n_trials, MOST_ENVS), vec_env_cls=batched_vec_env)  # type: ignore[arg-type]
+    vec_env = as_vec_env(model, env, n_trials)
     recorder = _Recorder(vec_env, module, read)
     try:
         result = evaluate_adaptation(model, recorder, n_trials, deterministic, seed)

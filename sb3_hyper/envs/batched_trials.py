@@ -122,6 +122,14 @@ class BatchedTrials:
             self._observation, zero_action, self._zero_column, self._zero_column, xp.zeros_like(self._observation)
         )
 
+    def go_on_with_stream_of(self, other: BatchedTrials) -> None:
+        """
+        Draw the random numbers that another batch would have drawn next.
+
+        :param other: As many environments, perhaps on another device.
+        """
+        self._stream = None if other._stream is None else other._stream.elsewhere(self.xp, self.device)
+
     def _seeded_stream(self, seeds: Sequence[int | None]) -> RandomStream:
         if self._stream is None:
             entropy = np.random.default_rng().integers(2**32, size=self.n_envs).tolist()
@@ -151,11 +159,12 @@ class BatchedTrials:
         :return: The outcome.
         :raises RuntimeError: Before the first reset.
         """
-        if self._stream is None:
+        stream = self._stream
+        if stream is None or self.state is None:
             raise RuntimeError("step() was called before reset(): call reset() first.")
         previous = self._observation
         actions = self.encode.clip(actions)
-        self.state, reward, ended = self.distribution.step(self._stream, self.task, self.state, actions)
+        self.state, reward, ended = self.distribution.step(stream, self.task, self.state, actions)
         observation = self.distribution.observe(self.task, self.state)
         self._observation = observation
         self._return += reward

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from array_api_compat import array_namespace
+import numpy as np
+from array_api_compat import array_namespace, to_device
 
 Array: TypeAlias = Any
 """An array of any library that follows the array API standard; here numpy arrays and torch tensors."""
@@ -90,6 +91,20 @@ class RandomStream:
         """
         self.key[index] = key_of_seed(seed)
         self.counter[index] = 0
+
+    def elsewhere(self, xp: Any, device: Any = None) -> RandomStream:
+        """
+        Go on with other arrays: the numbers that come next are the same.
+
+        :param xp: Their array namespace.
+        :param device: Their device; None for the namespace's default.
+        :return: The stream, independent of this one from here on.
+        """
+        stream = RandomStream([], xp, device)
+        for name in ("key", "counter"):
+            numbers = np.asarray(to_device(getattr(self, name), "cpu"))
+            setattr(stream, name, xp.asarray(numbers.copy(), device=device))
+        return stream
 
     def _bits(self, n_draws: int, mask: Array | None) -> Array:
         """Hash (B,), (n_draws,) -> (B, n_draws) to integers of 24 bits and advance the counters of the rows in mask."""

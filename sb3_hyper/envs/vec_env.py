@@ -66,8 +66,9 @@ class TrialVecEnv(VecEnv):
             raise ValueError(f"Wanted one monitor per environment, {n_envs}, or none; got {len(monitors)}.")
         self.distribution = distribution
         self.monitors = list(monitors)
+        self.device = None if device is None else th.device(device)
         self._settings = (distribution, n_envs, n_episodes, full_transitions, expose_task)
-        self.move_to(device)
+        self._trials = BatchedTrials(*self._settings, *_namespace(self.device))
         self._template = RL2Observation(
             TrialWrapper(distribution.env_type()(distribution, render_mode), n_episodes), full_transitions, expose_task
         )
@@ -81,14 +82,18 @@ class TrialVecEnv(VecEnv):
 
     def move_to(self, device: th.device | str | None) -> None:
         """
-        Work elsewhere from now on; the trials under way are given up, :meth:`reset` starts new ones.
+        Work elsewhere from now on; where that is no other place, nothing happens.
 
-        Seeds and options that wait for the next reset stay as they are.
+        The trials under way are given up, :meth:`reset` starts new ones: the same as it would have started here.
 
         :param device: None for numpy arrays in and out, or a torch device for tensors in and out.
         """
-        self.device = None if device is None else th.device(device)
-        self._trials = BatchedTrials(*self._settings, *_namespace(self.device))
+        target = None if device is None else th.device(device)
+        if target == self.device:
+            return
+        before, self.device = self._trials, target
+        self._trials = BatchedTrials(*self._settings, *_namespace(target))
+        self._trials.go_on_with_stream_of(before)
 
     def reset(self) -> VecEnvObs:
         """

@@ -15,7 +15,7 @@ from sb3_hyper.policies import BaseInput, HyperActorCriticPolicy
 _SMALL_BATCH = 128
 """Up to this number of environments one thread acts; at 16 it was faster than two, the bound itself is an estimate."""
 
-_VALUED_TOGETHER = 4096
+VALUED_TOGETHER = 4096
 """Rows that the critic is asked for at once: enough for its matrix products, little to keep."""
 
 
@@ -90,7 +90,7 @@ class DeferredValues:
     def add(self, critic_input: BaseInput) -> None:
         """Take the input of the step that the buffer got last, one row for each environment."""
         self._inputs.append(critic_input)
-        if len(self._inputs) * self._buffer.n_envs >= _VALUED_TOGETHER:
+        if len(self._inputs) * self._buffer.n_envs >= VALUED_TOGETHER:
             self.write()
 
     @th.no_grad()

@@ -19,8 +19,10 @@ class TrialPPO(RecurrentPPO):
     """
     RecurrentPPO that logs the mean return of each episode within the trial, and numbers the environments.
 
-    A :class:`~sb3_hyper.envs.TrialVecEnv` that nothing wraps is moved to the algorithm's device when training begins:
-    on a GPU observations, actions and rewards then never leave it, and a callback's ``locals`` hold tensors.
+    With CUDA, a :class:`~sb3_hyper.envs.TrialVecEnv` that nothing wraps is moved to the algorithm's device when
+    training begins. Observations, actions and rewards then never leave it: a callback's ``locals`` hold tensors, and so
+    does what the environment returns after training, until its ``move_to(None)``. Wrapped, in SB3's VecMonitor for
+    example, it stays where it is.
 
     :param args: the parent's
     :param kwargs: the parent's
@@ -45,7 +47,7 @@ class TrialPPO(RecurrentPPO):
     ) -> tuple[int, BaseCallback]:
         is_reset = reset_num_timesteps or self._last_obs is None
         # Only where it is the outermost: wrappers of SB3 read numpy arrays.
-        if is_reset and self.device.type != "cpu" and isinstance(self.env, TrialVecEnv):
+        if is_reset and self.device.type == "cuda" and isinstance(self.env, TrialVecEnv):
             self.env.move_to(self.device)
         return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
 

@@ -5,16 +5,16 @@ from typing import Any
 import torch as th
 from torch.autograd.function import once_differentiable
 
-_CPU_CHUNK_ROWS = 320
+CPU_CHUNK_ROWS = 320
 """Rows of outer products made at once on a CPU, at least: enough that a matrix product reaches its full rate."""
 
-_CPU_CHUNK_BYTES = 1 << 21
+CPU_CHUNK_BYTES = 1 << 21
 """On a CPU chunks may hold more rows up to this size, which the caches nearest to a core keep."""
 
-_DEVICE_CHUNK_BYTES = 1 << 26
+DEVICE_CHUNK_BYTES = 1 << 26
 """On another device a chunk fills the whole device; this bounds its memory."""
 
-_PRODUCTS_BYTES = 1 << 26
+PRODUCTS_BYTES = 1 << 26
 """Up to this size the products with all A_k may be kept for the gradient."""
 
 
@@ -72,7 +72,7 @@ def _buffer(h: th.Tensor, x: th.Tensor) -> th.Tensor:
 
 def _chunk_rows(h: th.Tensor, x: th.Tensor) -> int:
     row_bytes, is_cpu = h.shape[1] * x.shape[1] * x.element_size(), x.device.type == "cpu"
-    rows = max(_CPU_CHUNK_ROWS, _CPU_CHUNK_BYTES // row_bytes) if is_cpu else _DEVICE_CHUNK_BYTES // row_bytes
+    rows = max(CPU_CHUNK_ROWS, CPU_CHUNK_BYTES // row_bytes) if is_cpu else DEVICE_CHUNK_BYTES // row_bytes
     return max(1, min(len(x), rows))
 
 
@@ -111,7 +111,7 @@ def contract(h: th.Tensor, x: th.Tensor, weight: th.Tensor) -> th.Tensor:
     :return: ``(N, O)``
     """
     n_factors, n_inputs, n_outputs = weight.shape
-    if n_outputs < n_inputs and len(x) * n_factors * n_outputs * x.element_size() <= _PRODUCTS_BYTES:
+    if n_outputs < n_inputs and len(x) * n_factors * n_outputs * x.element_size() <= PRODUCTS_BYTES:
         return _contract_by_outputs(h, x, weight)
     result: th.Tensor = _OuterProductContraction.apply(h, x, weight)  # type: ignore[no-untyped-call]
     return result

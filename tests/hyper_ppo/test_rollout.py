@@ -173,7 +173,7 @@ def test_advantages_are_those_of_sb3(n_steps, n_envs, gamma, gae_lambda):
 @pytest.mark.parametrize("n_together", [1, 2, 5, 12, 100])
 def test_values_are_the_critics_however_many_steps_wait_for_them(make_model, collect, monkeypatch, n_together):
     model = make_model("SplAggerPolicy")
-    monkeypatch.setattr(collection, "_VALUED_TOGETHER", n_together * model.n_envs)
+    monkeypatch.setattr(collection, "VALUED_TOGETHER", n_together * model.n_envs)
     buffer = collect(model)
     batch = next(buffer.get(model.n_steps * model.n_envs))
     th.testing.assert_close(batch.old_values, evaluated(model, batch)[0])

@@ -10,9 +10,9 @@ from sb3_hyper.hypernetworks.contraction import contract, contract_reference
 
 # More inputs than outputs (products with all A_k first) and fewer (outer products first).
 SHAPES = [(7, 5, 3), (7, 3, 5), (1, 4, 4), (2, 1, 1)]
-by_outputs = {"_PRODUCTS_BYTES": 1 << 30}
-by_outer_products = {"_PRODUCTS_BYTES": 0}
-in_chunks = {**by_outer_products, "_CPU_CHUNK_ROWS": 32, "_CPU_CHUNK_BYTES": 1}
+by_outputs = {"PRODUCTS_BYTES": 1 << 30}
+by_outer_products = {"PRODUCTS_BYTES": 0}
+in_chunks = {**by_outer_products, "CPU_CHUNK_ROWS": 32, "CPU_CHUNK_BYTES": 1}
 ORDERS = {"outputs": by_outputs, "outer": by_outer_products, "chunks": in_chunks}
 
 
@@ -43,7 +43,7 @@ def test_every_order_is_reached(monkeypatch):
     calls = []
     monkeypatch.setattr(contraction, "_contract_by_outputs", lambda h, x, weight: calls.append("outputs"))
     contract(*make(4, 3, 5, 2))
-    monkeypatch.setattr(contraction, "_PRODUCTS_BYTES", 0)
+    monkeypatch.setattr(contraction, "PRODUCTS_BYTES", 0)
     contract(*make(4, 3, 5, 2))
     assert calls == ["outputs"]
     h, x, _ = make(100, 3, 5, 2)
@@ -68,7 +68,7 @@ def test_contraction_is_bilinear(shape):
 
 def test_what_is_expanded_or_transposed_is_read_right(monkeypatch):
     """Inputs and incoming gradients need not be contiguous."""
-    monkeypatch.setattr(contraction, "_PRODUCTS_BYTES", 0)
+    monkeypatch.setattr(contraction, "PRODUCTS_BYTES", 0)
     h, x, weight = make(6, 3, 4, 5)
     inputs = (h[:1].expand(6, 3), x.t().contiguous().t(), weight)
 
