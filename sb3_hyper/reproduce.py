@@ -102,10 +102,29 @@ def run(options: argparse.Namespace) -> None:
     if options.dry_run:
         print("\n".join(spell(folder.command(options.device, options.num_threads)) for folder in folders))
         return
+    check_places(options.device, options.output)
     register_environments()
     if not options.report_only:
         train(folders, options)
     write_report(folders, options)
+
+
+def check_places(device: str, output: Path) -> None:
+    """
+    Check that runs can be trained and written where they shall be.
+
+    :param device: PyTorch's name of the device
+    :param output: the folder of runs and reports
+    :raises ValueError: when there is no GPU (SB3 would train on the CPU, and say so in each run's log alone), or the
+        folder is a file
+    """
+    import torch as th
+
+    if device.startswith("cuda") and not th.cuda.is_available():
+        raise ValueError(f"--device {device}: PyTorch sees no GPU. Leave it out to train on the CPU.")
+    file = next((path for path in (output, *output.parents) if path.is_file()), None)
+    if file is not None:
+        raise ValueError(f"--output {output}: {file} is a file, wanted a folder.")
 
 
 def write_report(folders: Sequence[RunFolder], options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import torch as th
 
 from sb3_hyper import reproduce
 from sb3_hyper.reproduction.figures import FIGURES
@@ -41,6 +42,12 @@ def test_a_dry_run_shows_the_commands_and_trains_nothing(call, starts):
         (["t-ls", "--n-trials", "0"], "--n-trials 0: wanted at least 1"),
         (["t-ls", "--jobs", "0"], "--jobs 0: wanted at least 1"),
         (["t-ls", "--methods", "Splagger"], "Did you mean 'SplAgger'"),
+        (["t-ls", "-o", f"{__file__}/runs"], "test_command_line.py is a file, wanted a folder"),
+        pytest.param(
+            ["t-ls", "--device", "cuda"],
+            "--device cuda: PyTorch sees no GPU",
+            marks=pytest.mark.skipif(th.cuda.is_available(), reason="there is a GPU"),
+        ),
     ],
 )
 def test_errors_of_the_user(arguments, said, capsys, tmp_path, monkeypatch):
