@@ -19,7 +19,7 @@ from sb3_hyper import analysis
 from sb3_hyper.analysis import published
 from sb3_hyper.analysis.gradients import DEFAULT_STEPS
 from sb3_hyper.analysis.linear_probe import RIDGE
-from sb3_hyper.command_line import StoreKeywords, run_command
+from sb3_hyper.command_line import StoreKeywords, check_output_folder, run_command, whole_number
 from sb3_hyper.envs.vec_env import batched_vec_env
 from sb3_hyper.evaluate import prepare
 from sb3_hyper.hyper_ppo import HyperPPO
@@ -142,7 +142,9 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
     text = f"policies (default: {' '.join(policies)})"
     command.add_argument("policies", nargs="*", default=policies, metavar="POLICY", help=text)
     command.add_argument("--env", help="environment ID", default="GridNavi-v0")
-    command.add_argument("-n", "--n-timesteps", help="environment steps for each agent", default=300_000, type=int)
+    command.add_argument(
+        "-n", "--n-timesteps", help="environment steps for each agent", default=300_000, type=whole_number
+    )
     command.add_argument("--n-envs", help="environments that run side by side", default=64, type=int)
     command.add_argument("--n-seeds", help="agents of each policy", default=1, type=int)
     defaults = " ".join(f"{key}:{value}" for key, value in TRAINING.items())
@@ -287,7 +289,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :param arguments: the command line; None: this process's
     :return: exit status: 0, or 1 where something that the user gave was wrong
     """
-    return run_command(make_parser(), lambda options: options.run(options), arguments)
+
+    def run(options: argparse.Namespace) -> None:
+        check_output_folder(options.output)
+        options.run(options)
+
+    return run_command(make_parser(), run, arguments)
 
 
 if __name__ == "__main__":

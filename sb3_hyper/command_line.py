@@ -1,11 +1,13 @@
-"""What the commands share: options of ``key:value`` pairs, and errors of the user told in a line."""
+"""What the commands share: how options are read, and errors of the user told in a line."""
 
 from __future__ import annotations
 
 import argparse
 import ast
+import math
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -34,6 +36,39 @@ def _literal(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError):
         return text
+
+
+def whole_number(text: str) -> int:
+    """
+    Read a number of frames: ``100000``, and ``1e5`` as well.
+
+    :param text: what the user gave
+    :return: the number
+    :raises argparse.ArgumentTypeError: when it is no whole number
+    """
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not number.is_integer():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number; 100000 and 1e5 are.")
+    return int(number)
+
+
+def check_output_folder(folder: Path) -> None:
+    """
+    Check, before any work, that results can be written to a folder.
+
+    :param folder: the folder, which need not exist yet
+    :raises ValueError: when it, or what it should be in, is a file
+    """
+    file = next((path for path in (folder, *folder.parents) if path.is_file()), None)
+    if file is not None:
+        raise ValueError(f"--output {folder}: {file} is a file, wanted a folder.")
 
 
 def run_command(

@@ -13,7 +13,7 @@ def did_you_mean(name: object, choices: Iterable[str]) -> str:
     :return: a question with a space before it, or nothing where no name is near
     """
     lowered = {choice.lower(): choice for choice in choices}
-    close = get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.4)
+    close = get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.5)
     return f" Did you mean {lowered[close[0]]!r}?" if close else ""
 
 
@@ -24,8 +24,8 @@ def unknown_name(kind: str, name: object, choices: Iterable[str]) -> ValueError:
     :param kind: what the name stands for, for example "aggregator"
     :param name: what the user gave
     :param choices: the names that exist
-    :return: a ``ValueError`` which lists the choices and proposes the nearest one; the caller raises it
+    :return: a ``ValueError`` which proposes the nearest one and lists the choices; the caller raises it
     """
     names = sorted(choices)
     nearest = did_you_mean(name, names)
-    return ValueError(f"Unknown {kind} {name!r}: choose one of {', '.join(map(repr, names))}.{nearest}")
+    return ValueError(f"Unknown {kind} {name!r}.{nearest} Choose one of {', '.join(map(repr, names))}.")

@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from sb3_hyper.adaptation import AdaptationResult
 from sb3_hyper.adaptation_statistics import AdaptationStatistics
 from sb3_hyper.bootstrap import RESAMPLINGS
-from sb3_hyper.command_line import StoreKeywords, run_command
+from sb3_hyper.command_line import StoreKeywords, check_output_folder, run_command
 from sb3_hyper.envs import register_environments
 from sb3_hyper.envs.vec_env import batched_vec_env
 from sb3_hyper.errors import did_you_mean
@@ -226,6 +226,8 @@ def run(options: argparse.Namespace) -> None:
 
     :param options: what :func:`make_parser` parsed
     """
+    if options.output is not None:
+        check_output_folder(options.output)
     if options.exp_ids or options.models:
         run_several(options)
         return

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sb3_hyper.command_line import run_command
+from sb3_hyper.command_line import check_output_folder, run_command, whole_number
 from sb3_hyper.envs import register_environments
 from sb3_hyper.reproduction.budgets import BUDGETS
 from sb3_hyper.reproduction.figures import FIGURES, find_figure
@@ -36,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--environments", help="some of the figure's environments", nargs="+")
     parser.add_argument("--methods", help="some of its methods, by their names in the figure", nargs="+")
-    parser.add_argument("--frames", help="frames of every run, instead of the budget's", type=int)
+    parser.add_argument("--frames", help="frames of every run, instead of the budget's", type=whole_number)
     parser.add_argument("--device", help="PyTorch device (cpu, cuda, ...)", default="auto")
     parser.add_argument("--jobs", help="trainings side by side (default: one per core)", default=n_cores(), type=int)
     parser.add_argument("--num-threads", help="threads of PyTorch in each training", default=1, type=int)
@@ -122,9 +122,7 @@ def check_places(device: str, output: Path) -> None:
 
     if device.startswith("cuda") and not th.cuda.is_available():
         raise ValueError(f"--device {device}: PyTorch sees no GPU. Leave it out to train on the CPU.")
-    file = next((path for path in (output, *output.parents) if path.is_file()), None)
-    if file is not None:
-        raise ValueError(f"--output {output}: {file} is a file, wanted a folder.")
+    check_output_folder(output)
 
 
 def write_report(folders: Sequence[RunFolder], options: argparse.Namespace) -> None:

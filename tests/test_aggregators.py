@@ -187,7 +187,7 @@ def test_unknown_name_proposes_the_nearest(wrong, nearest):
 
 def test_unknown_name_lists_the_choices_and_proposes_nothing_far_fetched():
     message = str(unknown_name("fruit", "zzz", ["pear", "apple"]))
-    assert message == "Unknown fruit 'zzz': choose one of 'apple', 'pear'."
+    assert message == "Unknown fruit 'zzz'. Choose one of 'apple', 'pear'."
 
 
 def test_a_class_of_ones_own_is_built_as_it_is():

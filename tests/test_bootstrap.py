@@ -79,5 +79,8 @@ def test_stratified_intervals_are_too_narrow_where_a_run_shares_its_network():
 
 
 def test_unknown_resamplings_are_refused():
-    with pytest.raises(ValueError, match=r"Unknown resampling 'strata': choose one of 'crossed', 'stratified'"):
+    with pytest.raises(
+        ValueError,
+        match=r"Unknown resampling 'strata'. Did you mean 'stratified'\? Choose one of 'crossed', 'stratified'",
+    ):
         bootstrap(SCORES[None], mean, "strata")

@@ -92,7 +92,7 @@ class TaskErrorCurves(AnalysisResult):
 
     def _rows(self, name: str, curve: Array) -> list[str]:
         values, low, high = curve[self.steps].T
-        return [format_row(name, values), format_row("  from", low), format_row("  to", high)]
+        return [format_row(name, values), format_row("  95 % interval from", low), format_row("  to", high)]
 
 
 def task_error(

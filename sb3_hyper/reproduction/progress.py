@@ -1,7 +1,8 @@
-"""The bar that shows how far the runs are, and the time left."""
+"""What shows how far the runs are: a bar with the time left, or lines where nobody watches a terminal."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,10 +18,14 @@ _WINDOW = 1800.0
 @contextmanager
 def progress_bar() -> Iterator[Callable[[Snapshot], None]]:
     """
-    Show a bar on stderr as long as the context lasts.
+    Show a bar on stderr as long as the context lasts; a line where a run begins or ends, where that is no terminal.
 
     :return: what draws it anew
     """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield ProgressLines(console)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -29,11 +34,30 @@ def progress_bar() -> Iterator[Callable[[Snapshot], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=_WINDOW) as progress:
+    with Progress(*columns, console=console, speed_estimate_period=_WINDOW) as progress:
         bar = progress.add_task("")
         yield lambda snapshot: progress.update(
             bar, completed=snapshot.frames, total=snapshot.total, description=describe(snapshot)
         )
+
+
+class ProgressLines:
+    """
+    Writes a line whenever a run begins or ends: what a log can keep.
+
+    :param console: where to
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._counts: tuple[int, ...] = ()
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        """Write a line, if other runs are under way than before."""
+        counts = (snapshot.finished, snapshot.failed, snapshot.training, snapshot.elsewhere)
+        if counts != self._counts:
+            self._counts = counts
+            self._console.print(f"{time.strftime('%H:%M:%S')} {describe(snapshot)}", highlight=False, soft_wrap=True)
 
 
 def describe(snapshot: Snapshot) -> str:

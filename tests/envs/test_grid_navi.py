@@ -179,5 +179,7 @@ def test_walls_are_drawn():
 
 
 def test_unknown_layout():
-    with pytest.raises(ValueError, match=r"Unknown layout 'rings': choose one of 'hall', 'open', 'ring'.*mean 'ring'"):
+    with pytest.raises(
+        ValueError, match=r"Unknown layout 'rings'. Did you mean 'ring'\? Choose one of 'hall', 'open', 'ring'"
+    ):
         GridNavi(layout="rings")

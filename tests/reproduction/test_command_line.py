@@ -36,7 +36,7 @@ def test_a_dry_run_shows_the_commands_and_trains_nothing(call, starts):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["t_ls"], "Unknown figure 't_ls': choose one of .*Did you mean 't-ls'"),
+        (["t_ls"], r"Unknown figure 't_ls'. Did you mean 't-ls'\? Choose one of"),
         ([], "Name a figure: t-ls, .*--list"),
         (["t-ls", "--seeds", "0"], "--seeds 0: wanted at least 1"),
         (["t-ls", "--n-trials", "0"], "--n-trials 0: wanted at least 1"),

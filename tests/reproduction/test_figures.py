@@ -95,7 +95,7 @@ def test_runs_go_seed_by_seed():
 
 
 def test_names_that_do_not_exist():
-    with pytest.raises(ValueError, match=r"Unknown figure 'tls': choose one of .* Did you mean 't-ls'\?"):
+    with pytest.raises(ValueError, match=r"Unknown figure 'tls'. Did you mean 't-ls'\? Choose one of"):
         find_figure("tls")
     with pytest.raises(ValueError, match=r"method of the figure 'grids': 'RNNHN'.* Did you mean 'RNN\+HN'"):
         plan(FIGURES["grids"], "small", 1, methods=["RNNHN"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -27,12 +29,12 @@ def task_error_figure(*results: TaskErrorCurves) -> Figure:
     figure = make_figure(11.4 if has_entropy else 6.4, 4.6)
     errors, *others = figure.subplots(1, 1 + has_entropy, squeeze=False)[0]
     errors.axhline(1.0, color=MUTED_COLOR, lw=1.0, zorder=2)
-    for result, color in zip(results, _colors(len(results)), strict=True):
+    for result, name, color in zip(results, _names(results), _colors(len(results)), strict=True):
         if result.head is not None:
-            _draw(errors, result.head, color, "-", f"{result.policy}: {result.head_name} of its head")
-        _draw(errors, result.probe, color, "--", f"{result.policy}: linear probe")
+            _draw(errors, result.head, color, "-", f"{name}: {result.head_name} of its head")
+        _draw(errors, result.probe, color, "--", f"{name}: linear probe")
         if result.entropy is not None:
-            _draw(others[0], result.entropy, color, "-", result.policy)
+            _draw(others[0], result.entropy, color, "-", name)
     _say_what_one_is(errors)
     dress(errors, "Error of the task", "transitions seen", "share of the error without knowledge")
     errors.set_ylim(bottom=0)
@@ -51,6 +53,15 @@ def task_error_figure(*results: TaskErrorCurves) -> Figure:
     legend.set_title(title, FontProperties(size=9))
     legend.get_title().set_color(MUTED_COLOR)
     return figure
+
+
+def _names(results: Sequence[TaskErrorCurves]) -> list[str]:
+    """Policies' names, numbered where one has several agents."""
+    policies = [result.policy for result in results]
+    return [
+        f"{policy} {policies[: index + 1].count(policy)}" if policies.count(policy) > 1 else policy
+        for index, policy in enumerate(policies)
+    ]
 
 
 def _colors(n: int) -> list[str]:

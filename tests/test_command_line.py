@@ -1,0 +1,29 @@
+"""How the commands read their options."""
+
+import argparse
+
+import pytest
+
+from sb3_hyper.command_line import check_output_folder, whole_number
+
+
+@pytest.mark.parametrize(("text", "number"), [("100000", 100_000), ("1e5", 100_000), ("6.5e2", 650), ("-3", -3)])
+def test_whole_numbers(text, number):
+    found = whole_number(text)
+    assert found == number and type(found) is int
+
+
+@pytest.mark.parametrize("text", ["1e-5", "1.5", "many", "inf", "nan", ""])
+def test_what_is_no_whole_number(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="is no whole number; 100000 and 1e5 are"):
+        whole_number(text)
+
+
+def test_an_output_folder_may_not_exist_but_may_not_be_a_file(tmp_path):
+    check_output_folder(tmp_path)
+    check_output_folder(tmp_path / "a" / "b")
+    file = tmp_path / "notes.txt"
+    file.touch()
+    for folder in (file, file / "a" / "b"):
+        with pytest.raises(ValueError, match=r"notes.txt is a file, wanted a folder"):
+            check_output_folder(folder)
