@@ -5,6 +5,15 @@ import torch as th
 
 
 @pytest.fixture
+def one_thread():
+    """Work of small matrices in one thread: two would wait for each other, and benchmarks set the number for good."""
+    before = th.get_num_threads()
+    th.set_num_threads(1)
+    yield
+    th.set_num_threads(before)
+
+
+@pytest.fixture
 def scramble():
     """``scramble(policy)``: move all parameters away from their initialisation, so that the latent matters."""
 

@@ -18,17 +18,11 @@ from sb3_hyper.memory_estimate import MemoryEstimate, estimate_memory
 from sb3_hyper.policies import POLICIES, PRIVILEGED_POLICIES
 from sb3_hyper.task_inference import EmbeddingRegression
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 EVERY_POLICY = {**POLICIES, **PRIVILEGED_POLICIES}
 SPACES = {"discrete": lambda: TMazeLS(corridor_length=4), "box": lambda: PointNav(episode_length=4)}
 EXACT = ["RNNPolicy", "RNNSPolicy", "RNNHNPolicy", "SplAggerPolicy", "AMRLPolicy", "MaxPolicy", "CNPPolicy"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    n_threads = th.get_num_threads()
-    th.set_num_threads(1)
-    yield
-    th.set_num_threads(n_threads)
 
 
 def make_model(policy, distribution, n_envs=4, n_steps=12, **kwargs):

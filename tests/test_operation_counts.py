@@ -14,6 +14,8 @@ from sb3_hyper import HyperPPO
 from sb3_hyper.envs import GridNavi, PlanningGame, TMazeLS, TMazeOrder, TrialVecEnv
 from sb3_hyper.policies import POLICIES
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SLACK = 1.05
 """Versions of PyTorch make a few operations more or less of the same line."""
 
@@ -91,14 +93,6 @@ def counted_calls() -> Iterator[list[int]]:
         yield calls
     finally:
         sys.setprofile(before)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = th.get_num_threads()
-    th.set_num_threads(1)
-    yield
-    th.set_num_threads(before)
 
 
 def make_model(policy="SplAggerPolicy", n_envs=4, n_steps=8, task_distribution=TMazeLS):

@@ -12,17 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from sb3_hyper.encoders.gru_scan import gru_scan
 from sb3_hyper.hypernetworks.contraction import contract
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 TINY = ["--envs", "8", "--steps", "12", "--width", "8", "--size", "XS", "--minibatches", "2", "--repetitions", "1"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Two, at these sizes, would wait for each other; and a benchmark sets it for good."""
-    before = th.get_num_threads()
-    th.set_num_threads(1)
-    yield
-    th.set_num_threads(before)
 
 
 @pytest.fixture

@@ -42,7 +42,8 @@ class VariationalObjective(TrialObjective):
     :param n_updates: steps of Adam after each update of PPO
     :param n_trials: trials of a step
     :param buffer_size: most steps of past trials that are kept
-    :raises ValueError: when a setting is out of range, the latent has no halves, or states are images or containers
+    :raises ValueError: when a setting is out of range, nothing would be decoded, the latent has no halves, or states
+        are images or containers
     """
 
     def __init__(
@@ -62,6 +63,11 @@ class VariationalObjective(TrialObjective):
     ) -> None:
         super().__init__(learning_rate, n_updates, n_trials, buffer_size)
         check_weight(reward_coef=reward_coef, state_coef=state_coef, kl_coef=kl_coef)
+        if not reward_coef and not state_coef:
+            raise ValueError(
+                "reward_coef=0 and state_coef=0 leave nothing to decode: the belief would learn to stay at its prior. "
+                "Give one of them a weight, for example reward_coef=1."
+            )
         for name, n in (("n_elbo_terms", n_elbo_terms), ("n_decoded_steps", n_decoded_steps)):
             check_counts(**{name: 1 if n is None else n})
         if prior not in PRIORS:

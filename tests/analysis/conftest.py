@@ -2,7 +2,6 @@
 
 import matplotlib
 import pytest
-import torch as th
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_hyper import HyperPPO
@@ -13,8 +12,8 @@ SHORT = {"corridor_length": 4}
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    th.set_num_threads(1)
+def always_one_thread(one_thread):
+    """For every test here."""
 
 
 @pytest.fixture(autouse=True)

@@ -153,6 +153,7 @@ def test_decoder_pairs_every_latent_with_every_transition(hidden_dims):
     [
         ({"kl_coef": -0.1}, "kl_coef=-0.1, wanted a weight of a loss"),
         ({"reward_coef": float("nan")}, "reward_coef=nan"),
+        ({"reward_coef": 0, "state_coef": 0}, "leave nothing to decode"),
         ({"state_coef": -1}, "state_coef=-1"),
         ({"prior": "previos"}, "Unknown prior 'previos'.*Did you mean 'previous'"),
         ({"n_updates": 0}, "n_updates=0, wanted at least 1"),
