@@ -3,10 +3,11 @@ What every policy costs: parameters, memory, time to act and frames per second o
 
     python benchmarks/costs.py --threads 1 --json costs.json
 
-- parameters: learned numbers, of all networks together
+- parameters: learned numbers, of all the networks that act
 - memory: numbers that one environment's trial leaves behind for its next step, and what they take
 - act: time of one step of all environments, as HyperPPO collects it, without the environments themselves
-- frames/s: HyperPPO collecting a rollout and updating, 2 epochs of 4 minibatches, with the zoo's settings of TMazeLS-v0
+- frames/s: HyperPPO collecting a rollout and updating, 2 epochs of 4 minibatches, with the zoo's settings of TMazeLS-v0,
+  and training the policy's auxiliary objective where it has one, after its warm-up
 
 Policies take turns within a size; each begins with a tenth of a rollout, which does not count. One core takes
 about a quarter of an hour for all of it; a table is printed when its size is complete.
@@ -24,13 +25,17 @@ from typing import NamedTuple
 import torch as th
 from measuring import describe_machine, interleaved, median_and_spread, print_table, synchronize
 
+from stable_baselines3.common.callbacks import BaseCallback
+
 from sb3_hyper import HyperPPO
 from sb3_hyper.envs import TMazeLS, TrialVecEnv
 from sb3_hyper.hyper_ppo.collection import acting_threads, as_tensor
-from sb3_hyper.policies import POLICIES, HyperActorCriticPolicy
+from sb3_hyper.policies import POLICIES, PRIVILEGED_POLICIES, HyperActorCriticPolicy
+from sb3_hyper.task_inference import EmbeddingRegression
 
+EVERY_POLICY = {**POLICIES, **PRIVILEGED_POLICIES}
 # The base class is RNNHNPolicy by another name.
-NAMES = [name for name, policy in POLICIES.items() if policy is not HyperActorCriticPolicy]
+NAMES = [name for name, policy in EVERY_POLICY.items() if policy is not HyperActorCriticPolicy]
 BYTES_PER_NUMBER = 4
 
 
@@ -45,8 +50,26 @@ class Costs(NamedTuple):
     frames_per_second: list[float]
 
 
+class LastRollout(BaseCallback):
+    """When the last rollout began, on the clock of ``time.perf_counter``."""
+
+    began: float
+
+    def _on_rollout_start(self) -> None:
+        self.began = time.perf_counter()
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def warms_up(name: str) -> bool:
+    """Whether a policy is told the task for a while, before it begins to infer."""
+    objective = EVERY_POLICY[name].auxiliary_class
+    return objective is not None and issubclass(objective, EmbeddingRegression)
+
+
 def make_model(name: str, size: str, n_steps: int, options: argparse.Namespace) -> HyperPPO:
-    """HyperPPO with the zoo's settings of TMazeLS-v0, but for the learning rate's schedule."""
+    """HyperPPO with the zoo's settings of TMazeLS-v0, but for the learning rate's schedule and the shortest warm-up."""
     return HyperPPO(
         name,
         TrialVecEnv(TMazeLS(), options.envs, expose_task=True),
@@ -59,6 +82,7 @@ def make_model(name: str, size: str, n_steps: int, options: argparse.Namespace) 
         ent_coef=0.01,
         normalize_reward=True,
         policy_kwargs={"size": size, "encoder_dim": options.width},
+        auxiliary_kwargs={"n_warmup_updates": 1} if warms_up(name) else None,
         seed=0,
         device=options.device,
     )
@@ -96,17 +120,16 @@ def timed_acting(model: HyperPPO, options: argparse.Namespace) -> Callable[[], f
 
 
 def timed_training(name: str, size: str, options: argparse.Namespace) -> Callable[[], float]:
-    """Frames per second of a rollout and the update on it, of a new model each time."""
+    """Frames per second of a rollout and the update on it, the first after a warm-up, of a new model each time."""
     lengths = rollout_lengths(options)
 
     def run() -> float:
         model = make_model(name, size, next(lengths), options)
         frames = model.n_steps * model.n_envs
+        rollout = LastRollout()
+        model.learn(2 * frames if warms_up(name) else frames, rollout)
         synchronize(options.device)
-        start = time.perf_counter()
-        model.learn(frames)
-        synchronize(options.device)
-        return frames / (time.perf_counter() - start)
+        return frames / (time.perf_counter() - rollout.began)
 
     return run
 
