@@ -6,8 +6,8 @@ What every policy costs: parameters, memory, time to act and frames per second o
 - parameters: learned numbers, of all the networks that act
 - memory: numbers that one environment's trial leaves behind for its next step, and what they take
 - act: time of one step of all environments, as HyperPPO collects it, without the environments themselves
-- frames/s: HyperPPO collecting a rollout and updating, 2 epochs of 4 minibatches, with the zoo's settings of TMazeLS-v0;
-  of policies with an auxiliary objective, training that too, after its warm-up
+- frames/s: HyperPPO collecting a rollout and updating, 2 epochs of 4 minibatches, the zoo's settings of TMazeLS-v0,
+  auxiliary objective included, after its warm-up
 
 Policies take turns within a size; each begins with a tenth of a rollout, which does not count. One core takes
 about a quarter of an hour for all of it; a table is printed when its size is complete.
