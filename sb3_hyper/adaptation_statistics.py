@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sb3_hyper.aggregate_metrics import METRICS, OF_NORMALIZED_SCORES, best_reference, normalize
+from sb3_hyper.atomic_file import write_atomically
 from sb3_hyper.bootstrap import CONFIDENCES, IntervalEstimate, estimate, find_resampling
 
 _MOST_TASKS_SHOWN = 30
@@ -244,8 +245,7 @@ class AdaptationStatistics:
 
         :param path: the file; its folder is made if need be
         """
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+        write_atomically(Path(path), self.to_json() + "\n")
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> AdaptationStatistics:
@@ -257,7 +257,10 @@ class AdaptationStatistics:
         :raises OSError: when it cannot be read
         :raises ValueError: when it is another file
         """
-        return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
 
 def _row(label: str, one: IntervalEstimate) -> str:

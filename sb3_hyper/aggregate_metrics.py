@@ -8,8 +8,6 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sb3_hyper.errors import unknown_name
-
 Scores: TypeAlias = npt.NDArray[np.float64]
 """``(..., runs, tasks)``"""
 Metric: TypeAlias = Callable[[Scores], Scores]
@@ -81,19 +79,6 @@ OF_NORMALIZED_SCORES = frozenset({"optimality_gap"})
 def _in_order(scores: Scores) -> Scores:
     # (..., R, N) -> (..., R * N)
     return np.sort(scores.reshape(*scores.shape[:-2], -1), axis=-1)
-
-
-def find_metric(name: str) -> Metric:
-    """
-    Look up a metric.
-
-    :param name: its name
-    :return: the metric
-    :raises ValueError: when there is none of that name
-    """
-    if name not in METRICS:
-        raise unknown_name("metric", name, METRICS)
-    return METRICS[name]
 
 
 def best_reference(reference_returns: Mapping[str, float]) -> str | None:

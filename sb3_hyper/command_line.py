@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -64,11 +65,13 @@ def check_output_folder(folder: Path) -> None:
     Check, before any work, that results can be written to a folder.
 
     :param folder: the folder, which need not exist yet
-    :raises ValueError: when it, or what it should be in, is a file
+    :raises ValueError: when it, or what it should be in, is no folder or must not be written to
     """
-    file = next((path for path in (folder, *folder.parents) if path.is_file()), None)
-    if file is not None:
-        raise ValueError(f"--output {folder}: {file} is a file, wanted a folder.")
+    place = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not place.is_dir():
+        raise ValueError(f"--output {folder}: {place} is a file, wanted a folder.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(f"--output {folder}: nothing can be written to {place}.")
 
 
 def run_command(

@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_hyper.adaptation import AdaptationResult
 from sb3_hyper.adaptation_statistics import AdaptationStatistics
+from sb3_hyper.atomic_file import write_atomically
 from sb3_hyper.bootstrap import RESAMPLINGS
 from sb3_hyper.command_line import StoreKeywords, check_output_folder, run_command
 from sb3_hyper.envs import register_environments
@@ -139,6 +140,8 @@ def make_env(options: argparse.Namespace, run: SavedRun | None, vec_env_cls: Mak
     :param run: the run; None if there is none
     :param vec_env_cls: puts environments together
     :return: the environments
+    :raises ValueError: when an argument is out of range
+    :raises TypeError: when the environment does not know an argument
     """
     env_kwargs = {**(env_kwargs_of(run) if run else {}), **options.env_kwargs}
     if options.split is not None:
@@ -160,8 +163,7 @@ def write(result: AdaptationResult, folder: Path) -> None:
     :param result: what was found
     :param folder: where to, made if need be
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{OUTPUT_NAME}.json").write_text(result.to_json() + "\n")
+    write_atomically(folder / f"{OUTPUT_NAME}.json", result.to_json() + "\n")
     print(f"\nSaved {folder / OUTPUT_NAME}.json")
     try:
         from sb3_hyper.plotting import save_adaptation_curve
@@ -186,7 +188,7 @@ def each_run(options: argparse.Namespace) -> dict[str, argparse.Namespace]:
     _check_options(options)
     where = (options.folder, options.algo, options.env)
     paths = options.models or [find_run(*where, number, options.load_best).model for number in options.exp_ids]
-    if len(set(paths)) < len(paths):
+    if len({path.resolve() for path in paths}) < len(paths):
         raise ValueError(f"A run is named twice in {', '.join(map(str, paths))}: it would count twice. Name each once.")
     choices = [{"model": path} for path in paths] if options.models else [{"exp_id": n} for n in options.exp_ids]
     return {
@@ -204,14 +206,15 @@ def run_several(options: argparse.Namespace) -> None:
     """
     for module in options.gym_packages:
         importlib.import_module(module)
-    results = []
+    results: list[AdaptationStatistics] = []
     for name, single in each_run(options).items():
         model, env, _ = prepare(single)
         try:
             results.append(evaluate_tasks(model, env, options.n_trials, not options.stochastic, options.seed, name))
         finally:
             env.close()
-    statistics = replace(AdaptationStatistics.join(results), resampling=options.resampling)
+        # Runs that do not belong together are found out before the others have played.
+        statistics = replace(AdaptationStatistics.join(results), resampling=options.resampling)
     print(f"\n{statistics.table()}")
     folder = options.output or (Path() if options.models else options.folder / options.algo)
     # RL-Zoo writes "ALE/Pong-v5" as "ALE-Pong-v5".

@@ -142,12 +142,13 @@ def evaluate_tasks(
         raise ValueError(f"n_tasks={n_tasks}: wanted at least 1 task; 200 give an interval that is narrow enough.")
     with _prepared(model, env, n_tasks, seed) as vec_env:
         trials = play_tasks(model, vec_env, n_tasks, seed, deterministic, max_trial_length)
-        distribution, successes = _distribution(vec_env), success_table(trials)
+        returns, successes = as_table(trials), success_table(trials)
+        distribution = _distribution(vec_env)
         return AdaptationStatistics(
             environment=_environment_name(vec_env),
             policy=_policy_name(model),
             runs=(run,),
-            returns=as_table(trials)[None],
+            returns=returns[None],
             tasks=_task_vectors(trials),
             distribution="" if distribution is None else repr(distribution),
             deterministic=deterministic and not isinstance(model, RandomBaseline),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from sb3_hyper.reproduction.provenance import n_cores
 from sb3_hyper.reproduction.run_folder import RunFolder
 from sb3_hyper.reproduction.scheduling import Scheduler
 from sb3_hyper.reproduction.stopping import StopRequests
+from sb3_hyper.saved_runs import check_device
 
 _INTERRUPTED = 130
 
@@ -70,6 +72,7 @@ def train(folders: Sequence[RunFolder], options: argparse.Namespace) -> None:
 
     :param folders: the figure's runs
     :param options: what :func:`make_parser` parsed
+    :raises ValueError: when a number is less than 1
     :raises KeyboardInterrupt: when told to stop
     :raises ImportError: when RL-Zoo is missing
     """
@@ -87,6 +90,7 @@ def run(options: argparse.Namespace) -> None:
     Do what the command line says.
 
     :param options: what :func:`make_parser` parsed, with the ``command`` that they came from
+    :raises ValueError: when a name or a number makes no sense
     :raises ChildProcessError: when runs are missing from the report
     """
     if options.list:
@@ -115,13 +119,10 @@ def check_places(device: str, output: Path) -> None:
 
     :param device: PyTorch's name of the device
     :param output: the folder of runs and reports
-    :raises ValueError: when there is no GPU (SB3 would train on the CPU, and say so in each run's log alone), or the
+    :raises ValueError: when there is no such device (every run would find that out for itself, in its log), or the
         folder is a file
     """
-    import torch as th
-
-    if device.startswith("cuda") and not th.cuda.is_available():
-        raise ValueError(f"--device {device}: PyTorch sees no GPU. Leave it out to train on the CPU.")
+    check_device(device)
     check_output_folder(output)
 
 
@@ -137,24 +138,34 @@ def write_report(folders: Sequence[RunFolder], options: argparse.Namespace) -> N
     from sb3_hyper.reproduction.results import gather
     from sb3_hyper.reproduction.tables import text_table
 
-    cells = gather(folders, options.n_trials, options.device, lambda what: print(f"Evaluating {what}", file=sys.stderr))
-    report = Report(find_figure(options.figure), options.budget, options.command, options.n_trials, folders, cells)
-    frames = "" if options.frames is None else f"-{options.frames}"
-    target = options.output / f"{options.figure}-{options.budget}{frames}"
+    results = gather(
+        folders, options.n_trials, options.device, lambda what: print(f"Evaluating {what}", file=sys.stderr)
+    )
+    report = Report(find_figure(options.figure), options.budget, options.command, options.n_trials, folders, *results)
+    target, cells = options.output / report_name(options), results.cells
     if cells:
         print(f"\n{text_table(cells)}")
     # What an earlier command reported is not replaced by nothing.
     if cells or not (target / "report.html").exists():
         print(f"\nSaved {report.write(target)}")
-    if report.unfinished:
-        logs = [_last_words(folder) for folder in report.unfinished]
+    if report.missing:
+        logs = [
+            f"{folder.planned.label} ({folder.path}):\n{report.reason(folder, 5) or 'not started'}"
+            for folder in report.missing
+        ]
         raise ChildProcessError("\n\n".join([f"{len(logs)} of {len(folders)} runs are missing.", *logs]))
 
 
-def _last_words(folder: RunFolder) -> str:
-    if not folder.log.exists():
-        return f"{folder.planned.label}: not started"
-    return f"{folder.planned.label} ({folder.log}):\n" + "\n".join(folder.last_lines(5))
+def report_name(options: argparse.Namespace) -> str:
+    """
+    Name the folder of a report: a selection does not replace the report of the whole figure, or of another selection.
+
+    :param options: what :func:`make_parser` parsed
+    :return: figure and budget, and whatever was selected
+    """
+    frames = [] if options.frames is None else [str(options.frames)]
+    parts = [options.figure, options.budget, *frames, *(options.environments or []), *(options.methods or [])]
+    return re.sub(r"[^\w+-]+", "-", "-".join(parts))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from sb3_hyper.errors import unknown_name
@@ -106,6 +107,24 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return dict(yaml.load(path.read_text(), Loader=yaml.UnsafeLoader))
 
 
+def check_device(device: str) -> None:
+    """
+    Check that PyTorch can compute on a device.
+
+    :param device: PyTorch's name of it, or "auto"
+    :raises ValueError: when there is no such device
+    """
+    if device == "auto":
+        return
+    try:
+        th.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"--device {device}: PyTorch cannot use it ({str(error).splitlines()[0]}). Leave it out to take a GPU if "
+            "there is one, or say cpu."
+        ) from error
+
+
 def load_model(algo: str, path: Path, device: str) -> BaseAlgorithm:
     """
     Load a trained model.
@@ -114,13 +133,14 @@ def load_model(algo: str, path: Path, device: str) -> BaseAlgorithm:
     :param path: the model
     :param device: where to compute
     :return: the model
-    :raises ValueError: when the name is unknown, or the file is no such model
+    :raises ValueError: when a name is unknown, there is no such device, or the file is no such model
     :raises FileNotFoundError: when there is no file
     """
     if algo not in ALGORITHMS:
         raise unknown_name("algorithm", algo, ALGORITHMS)
     if not path.is_file():
         raise FileNotFoundError(f"There is no model {path}.")
+    check_device(device)
     module, name = ALGORITHMS[algo].split(":")
     algorithm: type[BaseAlgorithm] = getattr(importlib.import_module(module), name)
     try:

@@ -12,7 +12,6 @@ from sb3_hyper.aggregate_metrics import (
     OF_NORMALIZED_SCORES,
     best_reference,
     bottom_quintile,
-    find_metric,
     interquartile_mean,
     mean,
     normalize,
@@ -85,9 +84,3 @@ def test_which_policy_counts_as_one():
 def test_every_environment_that_knows_a_policy_better_than_random_has_a_scale(env_id):
     references = TASK_DISTRIBUTIONS[env_id].reference_returns
     assert (best_reference(references) is not None) == (set(references) > {"random"})
-
-
-def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match=r"Unknown metric 'IQM'.*Did you mean 'iqm'\?"):
-        find_metric("IQM")
-    assert find_metric("iqm") is interquartile_mean

@@ -24,6 +24,15 @@ def test_an_output_folder_may_not_exist_but_may_not_be_a_file(tmp_path):
     check_output_folder(tmp_path / "a" / "b")
     file = tmp_path / "notes.txt"
     file.touch()
-    for folder in (file, file / "a" / "b"):
-        with pytest.raises(ValueError, match=r"notes.txt is a file, wanted a folder"):
+    lost = tmp_path / "lost"
+    lost.symlink_to(tmp_path / "nowhere")
+    for folder, place in ((file, file), (file / "a" / "b", file), (lost / "a", lost)):
+        with pytest.raises(ValueError, match=f"{place.name} is a file, wanted a folder"):
             check_output_folder(folder)
+
+
+def test_an_output_folder_must_let_one_write(tmp_path, monkeypatch):
+    # Not by the folder's mode, which does not bind root.
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(ValueError, match="nothing can be written to"):
+        check_output_folder(tmp_path / "a")

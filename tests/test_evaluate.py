@@ -307,6 +307,7 @@ def test_the_split_is_in_the_name_of_the_statistics(tmp_path, call, monkeypatch)
         (["--exp-ids", "1", "--n-trials", "0"], "--n-trials 0: wanted at least 1"),
         (["--exp-ids", "1", "2", "--split", "test"], "there is no 'test' split"),
         (["--models", "missing.zip"], "There is no model missing.zip"),
+        (["--models", "logs/../missing.zip", "missing.zip"], "A run is named twice"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_several_runs(make_runs, call, arguments, message):

@@ -213,10 +213,11 @@ def test_an_endless_environment_is_noticed():
     assert evaluate_adaptation(RandomBaseline(env.action_space), env, 4, max_trial_length=60).n_trials == 4
 
 
-def test_trials_of_different_numbers_of_episodes_are_refused():
-    env = DummyVecEnv([lambda n=n: make_trials(Staircase(3), n) for n in (1, 2)])
+@pytest.mark.parametrize("evaluate", [evaluate_adaptation, evaluate_tasks])
+def test_trials_of_different_numbers_of_episodes_are_refused(evaluate):
+    env = DummyVecEnv([lambda n=n: make_trials(Lucky(3), n) for n in (1, 2)])
     with pytest.raises(ValueError, match=r"Trials have \[1, 2\] episodes"):
-        evaluate_adaptation(RandomBaseline(env.action_space), env, 2)
+        evaluate(RandomBaseline(env.action_space), env, 2)
 
 
 def test_the_name_is_the_id_or_the_distribution():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from sb3_hyper.reproduction.results import Cell
@@ -26,7 +25,7 @@ td code { overflow-wrap: anywhere; } .muted { color: #6f757e; }
 def html_page(
     content: Mapping[str, Any],
     cells: Sequence[Cell],
-    pictures: Mapping[str, Sequence[Path]],
+    pictures: Mapping[str, Mapping[str, bytes]],
     failures: Mapping[str, str],
 ) -> str:
     """
@@ -34,8 +33,8 @@ def html_page(
 
     :param content: what :meth:`~sb3_hyper.reproduction.report.Report.as_dict` gave
     :param cells: the results
-    :param pictures: environment -> its pictures
-    :param failures: label of a run that is missing -> the end of its log
+    :param pictures: environment -> name -> PNG
+    :param failures: label of a run that is missing -> why, or the end of its log
     :return: HTML
     """
     title = escape(f"{content['title']} ({content['budget']} budget)")
@@ -55,11 +54,11 @@ def html_page(
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{chr(10).join(parts)}\n</body></html>\n'
 
 
-def _environment(name: str, cells: Sequence[Cell], pictures: Sequence[Path]) -> str:
+def _environment(name: str, cells: Sequence[Cell], pictures: Mapping[str, bytes]) -> str:
     table = _table(used_columns([row(cell) for cell in cells]))
     images = "\n".join(
-        f'<img alt="{escape(path.stem)}" src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}">'
-        for path in pictures
+        f'<img alt="{escape(title)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+        for title, png in pictures.items()
     )
     return f"<h2>{escape(name)}</h2>\n{table}\n<p>{escape(references(cells))}</p>\n{images}"
 

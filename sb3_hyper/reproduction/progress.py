@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,8 @@ def progress_bar() -> Iterator[Callable[[Snapshot], None]]:
     :return: what draws it anew
     """
     console = Console(stderr=True)
-    if not console.is_terminal:
+    # Rich takes a pipe for a terminal where FORCE_COLOR is set, and is silent until the end in a dumb one.
+    if not sys.stderr.isatty() or console.is_dumb_terminal:
         yield ProgressLines(console)
         return
     columns = (

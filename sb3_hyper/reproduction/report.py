@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure as Picture
 
+from sb3_hyper.atomic_file import write_atomically
 from sb3_hyper.reproduction.budgets import Budget
 from sb3_hyper.reproduction.charts import adaptation_curves, learning_curves
 from sb3_hyper.reproduction.figures import Figure
 from sb3_hyper.reproduction.html_page import html_page
 from sb3_hyper.reproduction.provenance import machine, versions
 from sb3_hyper.reproduction.results import TEST_SEED, Cell
-from sb3_hyper.reproduction.run_folder import RunFolder, write_atomically
+from sb3_hyper.reproduction.run_folder import RunFolder
 from sb3_hyper.reproduction.tables import by_environment, markdown_table, text_table
 
 _LOG_LINES = 15
@@ -34,6 +36,7 @@ class Report:
     :param n_trials: number of test trials
     :param folders: its runs, finished or not
     :param cells: results of the finished ones
+    :param not_evaluated: finished ones without a result, and why
     """
 
     figure: Figure
@@ -42,11 +45,13 @@ class Report:
     n_trials: int
     folders: Sequence[RunFolder]
     cells: Sequence[Cell]
+    not_evaluated: Mapping[RunFolder, str] = field(default_factory=dict)
 
     @property
-    def unfinished(self) -> list[RunFolder]:
-        """Runs that have no model."""
-        return [folder for folder in self.folders if not folder.is_finished()]
+    def missing(self) -> list[RunFolder]:
+        """Runs that are in no cell; one may have finished since."""
+        reported = {folder for cell in self.cells for folder in cell.folders}
+        return [folder for folder in self.folders if folder not in reported]
 
     @property
     def notes(self) -> list[str]:
@@ -54,8 +59,8 @@ class Report:
         notes = [self.figure.note] if self.figure.note else []
         if self.budget == "small":
             notes.append("The small budget is for two cores: fewer frames and smaller networks than the paper's.")
-        if self.unfinished:
-            notes.append(f"{len(self.unfinished)} of {len(self.folders)} runs are missing, see below.")
+        if self.missing:
+            notes.append(f"{len(self.missing)} of {len(self.folders)} runs are missing, see below.")
         if self.cells and min(len(cell.folders) for cell in self.cells) < 3:
             notes.append("Where a method has fewer than three seeds, its intervals say little of other seeds.")
         commits = {str(folder.record.get("versions")) for cell in self.cells for folder in cell.folders}
@@ -71,6 +76,7 @@ class Report:
 
     def runs(self) -> list[dict[str, Any]]:
         """What is known of each run, for JSON and for the page."""
+        missing = self.missing
         return [
             {
                 "environment": folder.planned.environment,
@@ -78,16 +84,31 @@ class Report:
                 "seed": folder.planned.seed,
                 "frames": folder.planned.frames,
                 **folder.record,
-                "state": "finished" if folder.is_finished() else folder.record.get("state", "not started"),
+                "state": self._state(folder) if folder in missing else "finished",
                 "wall_time": folder.wall_time(),
                 "folder": str(folder.path),
             }
             for folder in self.folders
         ]
 
+    def _state(self, missing: RunFolder) -> str:
+        if missing in self.not_evaluated or missing.is_finished():
+            return "not evaluated"
+        return str(missing.record.get("state", "not started"))
+
+    def reason(self, missing: RunFolder, n_lines: int = _LOG_LINES) -> str:
+        """
+        Say why a run is missing: what its evaluation said, or the end of its log.
+
+        :param missing: the run
+        :param n_lines: at most so many lines of the log
+        :return: the reason; empty where there is neither
+        """
+        return self.not_evaluated.get(missing) or "\n".join(missing.last_lines(n_lines))
+
     def failures(self) -> dict[str, str]:
-        """The end of the log of each run that is not finished, by the run's label."""
-        return {folder.planned.label: "\n".join(folder.last_lines(_LOG_LINES)) for folder in self.unfinished}
+        """Why runs are missing, by the run's label."""
+        return {folder.planned.label: self.reason(folder) for folder in self.missing}
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but pictures and logs, for JSON."""
@@ -116,7 +137,7 @@ class Report:
     def markdown(self) -> str:
         """The table, with what it takes to read it."""
         source = f"[{self.figure.source}]({self.figure.link}); budget `{self.budget}`. Machine: {machine()}."
-        missing = [f"- missing: {folder.planned.label}" for folder in self.unfinished]
+        missing = [f"- missing: {folder.planned.label}" for folder in self.missing]
         parts = [f"## {self.figure.title}", source, *self.notes, "\n".join(missing), markdown_table(self.cells)]
         return "\n\n".join([*filter(None, parts), f"```bash\n{self.command}\n```\n"])
 
@@ -127,10 +148,12 @@ class Report:
         :param folder: where to, made if need be
         :return: the page
         """
-        pictures: dict[str, list[Path]] = {}
+        pictures: dict[str, dict[str, bytes]] = {}
         for environment, cells in by_environment(self.cells).items():
             drawn = {"learning": learning_curves(cells), "adaptation": adaptation_curves(cells)}
-            pictures[environment] = [_save(picture, folder, kind, environment) for kind, picture in drawn.items()]
+            pictures[environment] = {_slug(kind, environment): _as_png(picture) for kind, picture in drawn.items()}
+            for name, png in pictures[environment].items():
+                write_atomically(folder / f"{name}.png", png)
         for cell in self.cells:
             cell.statistics.save(folder / "statistics" / f"{_slug(cell.environment, cell.method.label)}.json")
         write_atomically(folder / "table.txt", text_table(self.cells) + "\n")
@@ -145,8 +168,7 @@ def _slug(*parts: str) -> str:
     return re.sub(r"[^\w+-]+", "-", "_".join(parts)).strip("-")
 
 
-def _save(picture: Picture, folder: Path, kind: str, environment: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{_slug(kind, environment)}.png"
-    picture.savefig(path)
-    return path
+def _as_png(picture: Picture) -> bytes:
+    png = io.BytesIO()
+    picture.savefig(png, format="png")
+    return png.getvalue()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sb3_hyper.adaptation_statistics import AdaptationStatistics
+from sb3_hyper.atomic_file import write_atomically
 from sb3_hyper.evaluation import evaluate_tasks
-from sb3_hyper.reproduction.curves import LearningCurve, learning_curve
+from sb3_hyper.reproduction.curves import LearningCurve, learning_curve, read_trials
 from sb3_hyper.reproduction.figures import Method
 from sb3_hyper.reproduction.planned_run import ALGORITHM
-from sb3_hyper.reproduction.run_folder import RunFolder, write_atomically
+from sb3_hyper.reproduction.run_folder import RunFolder
 from sb3_hyper.saved_runs import load_model
 
 TEST_SEED = 2_000_000
@@ -65,6 +66,18 @@ class Cell:
         }
 
 
+class Results(NamedTuple):
+    """
+    What is known of a figure's runs.
+
+    :param cells: the runs that could be evaluated
+    :param not_evaluated: finished runs that could not, each with the reason
+    """
+
+    cells: list[Cell]
+    not_evaluated: dict[RunFolder, str]
+
+
 def evaluate_run(folder: RunFolder, n_tasks: int, device: str) -> AdaptationStatistics:
     """
     Evaluate a finished run on the test trials, or read what came out the last time.
@@ -73,6 +86,8 @@ def evaluate_run(folder: RunFolder, n_tasks: int, device: str) -> AdaptationStat
     :param n_tasks: number of test trials
     :param device: where to compute
     :return: its returns
+    :raises OSError: when a file is missing
+    :raises ValueError: when the model cannot be read, or what was kept is not what was written
     """
     kept = folder.path / f"evaluation_{n_tasks}.json"
     if kept.is_file():
@@ -86,27 +101,35 @@ def evaluate_run(folder: RunFolder, n_tasks: int, device: str) -> AdaptationStat
 
 def gather(
     folders: Sequence[RunFolder], n_tasks: int, device: str, report: Callable[[str], None] = lambda text: None
-) -> list[Cell]:
+) -> Results:
     """
-    Evaluate the finished runs and put the seeds of each method together.
+    Evaluate the finished runs and put the seeds of each method together. One that fails costs no other its place.
 
     :param folders: the figure's runs; those that are not finished are left out
     :param n_tasks: number of test trials
     :param device: where to compute
     :param report: is told what is evaluated
-    :return: environment by environment, in the order of the runs
+    :return: cells environment by environment, in the order of the runs, and the runs that failed
     """
     groups: dict[str, dict[str, list[RunFolder]]] = {}
     for folder in folders:
         if folder.is_finished():
             planned = folder.planned
             groups.setdefault(planned.environment, {}).setdefault(planned.method.label, []).append(folder)
-    cells = []
+    results = Results([], {})
     for environment, methods in groups.items():
         for runs in methods.values():
             method = runs[0].planned.method
             report(f"{environment}, {method.label}")
-            statistics = AdaptationStatistics.join([evaluate_run(run, n_tasks, device) for run in runs])
-            curve = learning_curve([run.zoo_run for run in runs], runs[0].planned.frames)
-            cells.append(Cell(environment, method, tuple(runs), statistics, curve))
-    return cells
+            evaluated = {}
+            for run in runs:
+                try:
+                    read_trials(run.zoo_run)
+                    evaluated[run] = evaluate_run(run, n_tasks, device)
+                except Exception as error:
+                    results.not_evaluated[run] = f"{type(error).__name__}: {error}"
+            if evaluated:
+                statistics = AdaptationStatistics.join(list(evaluated.values()))
+                curve = learning_curve([run.zoo_run for run in evaluated], runs[0].planned.frames)
+                results.cells.append(Cell(environment, method, tuple(evaluated), statistics, curve))
+    return results

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sb3_hyper.atomic_file import write_atomically
 from sb3_hyper.reproduction.locking import FileLock
 from sb3_hyper.reproduction.planned_run import ALGORITHM, PlannedRun
 
@@ -69,7 +70,7 @@ class RunFolder:
         try:
             with zipfile.ZipFile(self.model) as archive:
                 return int(json.loads(archive.read("data"))["num_timesteps"]) >= self.planned.frames
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
             return False
 
     def frames_done(self) -> int:
@@ -126,17 +127,3 @@ class RunFolder:
         if "started_at" in record and self.is_finished():
             return self.model.stat().st_mtime - float(record["started_at"])
         return None
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """
-    Write a file that is there as a whole or not at all.
-
-    :param path: the file; its folder is made if need be
-    :param text: what to write
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes may write the same file.
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)

@@ -43,7 +43,13 @@ class Snapshot(NamedTuple):
 @dataclass
 class _Training:
     folder: RunFolder
+    started_at: float
     process: subprocess.Popen[bytes]
+
+    def write_end(self, state: str) -> None:
+        """Record how it ended; the folder may have been deleted meanwhile."""
+        seconds = time.time() - self.started_at
+        self.folder.write_record(state=state, exit_status=self.process.returncode, wall_time=seconds)
 
 
 class Scheduler:
@@ -109,12 +115,14 @@ class Scheduler:
     def _collect(self) -> None:
         for training in [one for one in self._training if one.process.poll() is not None]:
             self._training.remove(training)
-            folder, status = training.folder, training.process.returncode
-            _write_end(folder, "finished" if status == 0 and folder.is_finished() else "failed", status)
+            folder = training.folder
+            is_finished = training.process.returncode == 0 and folder.is_finished()
+            training.write_end("finished" if is_finished else "failed")
             folder.lock.release()
-            (self._finished if folder.record["state"] == "finished" else self.failed).append(folder)
+            (self._finished if is_finished else self.failed).append(folder)
 
     def _start(self) -> None:
+        self._elsewhere = [folder for folder in self._elsewhere if not folder.is_finished()]
         if len(self._training) == self.n_jobs:
             return
         self._elsewhere = []
@@ -130,22 +138,23 @@ class Scheduler:
                 folder.lock.release()
                 self._finished.append(folder)
             else:
-                self._training.append(_Training(folder, self._train(folder)))
+                self._training.append(self._train(folder))
 
-    def _train(self, folder: RunFolder) -> subprocess.Popen[bytes]:
+    def _train(self, folder: RunFolder) -> _Training:
+        started_at = time.time()
         try:
             folder.clear()
             command = folder.command(self.device, self.n_threads)
             folder.write_record(
                 state="training",
                 command=spell(command),
-                started_at=time.time(),
+                started_at=started_at,
                 side_by_side=self.n_jobs,
                 machine=machine(),
                 versions=versions(),
             )
             with folder.log.open("wb") as log:
-                return subprocess.Popen(
+                process = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -155,6 +164,7 @@ class Scheduler:
                     start_new_session=True,
                     pass_fds=folder.lock.descriptors,
                 )
+            return _Training(folder, started_at, process)
         except BaseException:
             folder.lock.release()
             raise
@@ -168,10 +178,8 @@ class Scheduler:
             except subprocess.TimeoutExpired:
                 training.process.kill()
                 training.process.wait()
-            _write_end(training.folder, "interrupted", training.process.returncode)
+        stopped, self._training = self._training, []
+        for training in stopped:
             training.folder.lock.release()
-        self._training = []
-
-
-def _write_end(folder: RunFolder, state: str, status: int) -> None:
-    folder.write_record(state=state, exit_status=status, wall_time=time.time() - folder.record["started_at"])
+        for training in stopped:
+            training.write_end("interrupted")

@@ -8,14 +8,17 @@ from types import FrameType, TracebackType
 
 class StopRequests:
     """
-    While this context lasts, signals that would end the process are noted and nothing else.
+    While this context lasts, signals that would end the process are noted and nothing else. Those that are ignored, as
+    a closed terminal is under ``nohup``, stay so.
 
     An exception in the middle of anything could lose a process that was just started.
     """
 
     def __init__(self) -> None:
         names = ("SIGINT", "SIGTERM", "SIGHUP")
-        self._signals = [getattr(signal, name) for name in names if hasattr(signal, name)]
+        known = [getattr(signal, name) for name in names if hasattr(signal, name)]
+        # None: a handler that is not Python's, which could not be put back.
+        self._signals = [number for number in known if signal.getsignal(number) not in (signal.SIG_IGN, None)]
         self._seen = False
 
     def __call__(self) -> bool:

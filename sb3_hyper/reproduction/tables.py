@@ -23,8 +23,8 @@ HEADINGS = (
 CAPTION = (
     "Returns per trial on the same test trials for all runs, likeliest actions: interquartile mean (IQM) over seeds "
     "and trials, its bootstrap intervals over seeds and trials, the mean, and the mean of the first episode alone. "
-    "Optimality gap: what is missing to the best known policy, as a share of its lead over the random one. Minutes: "
-    "median time of a training, others running beside it."
+    "Optimality gap: what is missing to the best known policy, as a share of its lead over the random one. "
+    "Success: share of the episodes, all of them. Minutes: median time of a training, others running beside it."
 )
 
 

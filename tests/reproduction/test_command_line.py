@@ -43,9 +43,10 @@ def test_a_dry_run_shows_the_commands_and_trains_nothing(call, starts):
         (["t-ls", "--jobs", "0"], "--jobs 0: wanted at least 1"),
         (["t-ls", "--methods", "Splagger"], "Did you mean 'SplAgger'"),
         (["t-ls", "-o", f"{__file__}/runs"], "test_command_line.py is a file, wanted a folder"),
+        (["t-ls", "--device", "gpu"], "--device gpu: PyTorch cannot use it"),
         pytest.param(
             ["t-ls", "--device", "cuda"],
-            "--device cuda: PyTorch sees no GPU",
+            "--device cuda: PyTorch cannot use it",
             marks=pytest.mark.skipif(th.cuda.is_available(), reason="there is a GPU"),
         ),
     ],

@@ -1,12 +1,18 @@
 """What shows how far the runs are."""
 
 import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from sb3_hyper.reproduction.progress import ProgressLines, progress_bar
 from sb3_hyper.reproduction.scheduling import Snapshot
+
+ROOT = Path(__file__).parents[2]
 
 
 def snapshot(frames, finished, training):
@@ -27,13 +33,26 @@ def test_lines_are_written_where_runs_begin_or_end_only():
     ]
 
 
-@pytest.mark.parametrize("is_terminal", [False, True])
-def test_a_bar_in_a_terminal_and_lines_elsewhere(is_terminal, monkeypatch, capsys):
-    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(Console, "is_terminal", is_terminal)
+@pytest.mark.parametrize("color", ["", "1"])
+def test_a_log_gets_lines_at_once_though_colors_are_forced(color, monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", color)
     with progress_bar() as show:
         show(snapshot(0, 0, 1))
-    shown = capsys.readouterr().err
-    assert "0/3 runs, 1 training" in shown
-    assert ("%" in shown) == is_terminal
+        assert capsys.readouterr().err.endswith(" 0/3 runs, 1 training; 0.00/0.00 M frames\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+@pytest.mark.parametrize("terminal", ["xterm", "dumb"])
+def test_a_terminal_gets_a_bar_unless_it_can_draw_none(terminal):
+    lines = [
+        "from sb3_hyper.reproduction.progress import progress_bar",
+        "from sb3_hyper.reproduction.scheduling import Snapshot",
+    ]
+    code = "\n".join([*lines, "with progress_bar() as show:", "    show(Snapshot(1, 2, 0, 0, 1, 0, 0))"])
+    ours, theirs = os.openpty()
+    environment = {**os.environ, "TERM": terminal, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], stderr=theirs, env=environment, check=True, timeout=60)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "0/1 runs, 1 training" in shown and ("50 %" in shown) == (terminal == "xterm")

@@ -10,12 +10,14 @@ import numpy as np
 from sb3_hyper import HyperPPO
 from sb3_hyper.adaptation_statistics import AdaptationStatistics
 from sb3_hyper.evaluation import evaluate_tasks
-from sb3_hyper.reproduction.results import TEST_SEED, evaluate_run
+from sb3_hyper.reproduction.figures import find_figure
+from sb3_hyper.reproduction.report import Report
+from sb3_hyper.reproduction.results import TEST_SEED, evaluate_run, gather
 from sb3_hyper.reproduction.scheduling import Scheduler
 from sb3_hyper.reproduction.tables import HEADINGS, used_columns
 from tests.reproduction.conftest import ENV
 
-FOLDER = "reproduced/grids-small-480"
+FOLDER = f"reproduced/grids-small-480-{ENV}"
 
 
 class Page(HTMLParser):
@@ -37,8 +39,8 @@ class Page(HTMLParser):
 
 def test_the_report_of_a_figure(call, tmp_path):
     status, output, _ = call("--seeds", 2, "--methods", "RNN+HN", "RNN")
-    assert status == 0 and f"Saved {FOLDER}/report.html" in output.replace("\\", "/")
-    folder = tmp_path / FOLDER
+    assert status == 0 and f"Saved {FOLDER}-RNN+HN-RNN/report.html" in output.replace("\\", "/")
+    folder = tmp_path / f"{FOLDER}-RNN+HN-RNN"
     assert (folder / "table.txt").read_text().strip() in output
     results = json.loads((folder / "results.json").read_text())
     assert (results["figure"], results["budget"], results["n_trials"]) == ("grids", "small", 6)
@@ -60,13 +62,13 @@ def test_the_report_of_a_figure(call, tmp_path):
 
 def test_the_page_is_whole_and_needs_nothing_else(call, tmp_path):
     call("--seeds", 1, "--methods", "RNN+HN")
-    text = (tmp_path / FOLDER / "report.html").read_text()
+    text = (tmp_path / f"{FOLDER}-RNN+HN" / "report.html").read_text()
     page = Page(text)
     assert not page.open and len(page.addresses) == 2
     for address, name in zip(page.addresses, ("learning", "adaptation"), strict=True):
         kind, _, content = address.partition(",")
         assert kind == "data:image/png;base64"
-        assert base64.b64decode(content) == (tmp_path / FOLDER / f"{name}_{ENV}.png").read_bytes()
+        assert base64.b64decode(content) == (tmp_path / f"{FOLDER}-RNN+HN" / f"{name}_{ENV}.png").read_bytes()
     assert not re.search(r"<(script|link|iframe)|url\(|@import", text)
     for said in ("--algo hyper_ppo --env GridNavi-v0", "--seed 1", "torch 2", "cores", "fewer than three seeds"):
         assert said in text
@@ -79,10 +81,11 @@ def test_what_failed_is_named_with_the_end_of_its_log(call, control, tmp_path):
     assert status == 1 and "1 of 2 runs are missing." in error
     assert f"{ENV}, RNN+HN, seed 2" in error and "ValueError: <the reason>" in error
     assert "RNN+HN" in output
-    text = (tmp_path / FOLDER / "report.html").read_text()
+    folder = tmp_path / f"{FOLDER}-RNN+HN"
+    text = (folder / "report.html").read_text()
     assert not Page(text).open
     assert "ValueError: &lt;the reason&gt;" in text and "1 of 2 runs are missing" in text
-    results = json.loads((tmp_path / FOLDER / "results.json").read_text())
+    results = json.loads((folder / "results.json").read_text())
     assert [run["state"] for run in results["runs"]] == ["finished", "failed"]
     assert results["environments"][ENV]["methods"][0]["seeds"] == [1]
 
@@ -90,18 +93,43 @@ def test_what_failed_is_named_with_the_end_of_its_log(call, control, tmp_path):
 def test_nothing_finished_still_gives_a_report(call, control, tmp_path):
     status, _, error = call("--seeds", 1, "--methods", "RNN", "--report-only")
     assert status == 1 and "1 of 1 runs are missing." in error
-    results = json.loads((tmp_path / FOLDER / "results.json").read_text())
+    folder = tmp_path / f"{FOLDER}-RNN"
+    results = json.loads((folder / "results.json").read_text())
     assert results["environments"] == {} and results["runs"][0]["state"] == "not started"
-    assert not Page((tmp_path / FOLDER / "report.html").read_text()).open
+    assert not Page((folder / "report.html").read_text()).open
     assert not (control / "starts").exists()
 
 
 def test_a_report_is_not_replaced_by_nothing(call, tmp_path):
-    (tmp_path / FOLDER).mkdir(parents=True)
-    report = tmp_path / FOLDER / "report.html"
+    report = tmp_path / f"{FOLDER}-RNN" / "report.html"
+    report.parent.mkdir(parents=True)
     report.write_text("an earlier one")
     status, output, _ = call("--seeds", 1, "--methods", "RNN", "--report-only")
     assert status == 1 and "Saved" not in output and report.read_text() == "an earlier one"
+
+
+def test_one_run_that_cannot_be_evaluated_costs_the_others_nothing(call, control, folders, tmp_path):
+    only = ("--methods", "RNN+HN", "--seeds", 2)
+    assert call(*only)[0] == 0
+    second = tmp_path / "reproduced" / "runs" / folders[1].path.name
+    (second / "evaluation_6.json").write_text("[]")
+    status, output, error = call(*only)
+    assert status == 1 and "RNN+HN" in output
+    assert "1 of 2 runs are missing." in error and "evaluation_6.json: This is not what" in error
+    results = json.loads((tmp_path / f"{FOLDER}-RNN+HN" / "results.json").read_text())
+    assert [run["state"] for run in results["runs"]] == ["finished", "not evaluated"]
+    for monitor in second.rglob("*.monitor.csv"):
+        monitor.unlink()
+    assert "has no monitor files" in call(*only)[2]
+
+
+def test_a_run_that_ends_while_others_are_evaluated_is_missing_from_the_report(folders):
+    Scheduler(folders, 2).run(lambda snapshot: None)
+    results = gather(folders[:2], 4, "cpu")
+    report = Report(find_figure("grids"), "small", "command", 4, folders, *results)
+    assert report.missing == [folders[2]] and folders[2].is_finished()
+    assert [run["state"] for run in report.runs()] == ["finished", "finished", "not evaluated"]
+    assert any("1 of 3 runs are missing" in note for note in report.notes)
 
 
 def test_every_run_is_evaluated_on_the_same_trials_once(folders, monkeypatch):
@@ -121,9 +149,10 @@ def test_seeds_that_were_trained_with_other_defaults_are_pointed_out(call, contr
     (control / "settings").touch()
     assert call("--seeds", 2, *only)[0] == 0
     said = "The seeds of RNN+HN in GridNavi-v0 were trained with different hyperparameters"
-    assert said in (tmp_path / FOLDER / "table.md").read_text()
+    table = tmp_path / f"{FOLDER}-RNN+HN" / "table.md"
+    assert said in table.read_text()
     call("--seeds", 1, *only)
-    assert said not in (tmp_path / FOLDER / "table.md").read_text()
+    assert said not in table.read_text()
 
 
 def test_columns_without_an_entry_are_left_out():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from sb3_hyper.reproduction.progress import describe
-from sb3_hyper.reproduction.run_folder import write_atomically
 from sb3_hyper.reproduction.scheduling import Scheduler
+from sb3_hyper.reproduction.stopping import StopRequests
 from tests.reproduction.conftest import ENV, FRAMES
 
 ROOT = Path(__file__).parents[2]
@@ -73,9 +74,10 @@ def test_a_model_of_too_few_frames_or_half_a_file_is_not_finished(folders, contr
     whole = folders[1].model.read_bytes()
     folders[1].model.write_bytes(whole[: len(whole) // 2])
     assert not folders[1].is_finished()
-    with zipfile.ZipFile(folders[1].model, "w") as archive:
-        archive.writestr("other", json.dumps({}))
-    assert not folders[1].is_finished()
+    for name, content in (("other", {}), ("data", {}), ("data", [1]), ("data", {"num_timesteps": None})):
+        with zipfile.ZipFile(folders[1].model, "w") as archive:
+            archive.writestr(name, json.dumps(content))
+        assert not folders[1].is_finished()
 
 
 def test_told_to_stop_it_ends_its_processes_and_begins_again_in_a_clean_folder(folders, control, starts):
@@ -103,8 +105,23 @@ def test_frames_of_trainings_that_go_on_are_read_from_their_logs(folders, contro
     Scheduler(folders, 2).run(report)
     halfway = next(snapshot for snapshot in snapshots if snapshot.frames == FRAMES)
     assert (halfway.total, halfway.training, halfway.waiting) == (3 * FRAMES, 2, 1)
-    assert describe(halfway) == "0/3 runs, 2 training; 0.00/0.00 M frames"
-    assert describe(halfway._replace(elsewhere=1, failed=2)).startswith("0/5 runs, 2 training, 1 elsewhere, 2 failed;")
+    more = halfway._replace(frames=1_250_000, total=3_000_000, elsewhere=1, failed=2)
+    assert describe(more) == "0/5 runs, 2 training, 1 elsewhere, 2 failed; 1.25/3.00 M frames"
+
+
+@POSIX
+def test_deleting_the_folder_of_a_training_costs_the_others_nothing(folders, control, starts):
+    (control / "hold").touch()
+
+    def report(snapshot):
+        if len(starts()) == 2 and (control / "hold").exists():
+            shutil.rmtree(folders[0].path)
+            (control / "hold").unlink()
+
+    scheduler = Scheduler(folders, 2, device="cpu")
+    scheduler.run(report)
+    assert scheduler.failed in ([], [folders[0]]) and all(folder.is_finished() for folder in folders[1:])
+    assert folders[0].record["state"] in ("failed", "finished")
 
 
 @POSIX
@@ -156,6 +173,20 @@ def test_a_stopped_command_leaves_no_training_and_says_how_to_go_on(folders, con
 
 
 @POSIX
+def test_signals_that_are_ignored_stay_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequests() as requests:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not requests()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert requests()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@POSIX
 def test_a_training_that_outlives_its_scheduler_is_waited_for_and_not_repeated(folders, control, starts):
     (control / "hold").touch()
     with start_command(control) as command:
@@ -180,13 +211,3 @@ def test_numbers_that_make_no_sense(folders):
         Scheduler(folders, 0)
     with pytest.raises(ValueError, match="--num-threads -1: wanted at least 1"):
         Scheduler(folders, 1, n_threads=-1)
-
-
-def test_a_file_is_written_as_a_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "folder" / "file"
-    write_atomically(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_atomically(path, "new \ud800")
-    assert path.read_text() == "old"
-    write_atomically(path, "new")
-    assert path.read_text() == "new"
