@@ -167,7 +167,7 @@ class AdaptationStatistics:
         """
         runs = f"{self.n_runs} run{'s' if self.n_runs > 1 else ''}"
         actions = "likeliest actions" if self.deterministic else "sampled actions"
-        lines = [f"{self.environment}, {self.policy}: {runs} x {self.n_tasks} tasks, {actions}"]
+        lines = [f"{self.environment}, {self.policy}: {runs} x {self.n_tasks} trials, {actions}"]
         headings = "".join(f"   {f'{confidence:.0%} interval':<20}" for confidence in CONFIDENCES)
         lines += ["", f"{'episode':<12}{'value':>10}{headings}".rstrip()]
         for name, estimates in self.estimates.items():

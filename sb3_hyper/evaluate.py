@@ -26,8 +26,6 @@ from sb3_hyper.errors import did_you_mean
 from sb3_hyper.evaluation import BASELINES, MOST_ENVS, evaluate_adaptation, evaluate_tasks
 from sb3_hyper.saved_runs import ALGORITHMS, SavedRun, env_kwargs_of, find_run, load_model
 
-OUTPUT_NAME = "adaptation_curve"
-
 MakeVecEnv: TypeAlias = Callable[[list[Callable[[], gym.Env[Any, Any]]]], VecEnv]
 
 
@@ -47,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--n-trials", help="number of trials", default=200, type=int)
     parser.add_argument("--n-envs", help="trials that run side by side (default: up to 100)", type=int)
     parser.add_argument(
-        "-o", "--output", help="where to write (default: the run's folder, else the working folder)", type=Path
+        "-o", "--output", help="folder to write to (default: the run's, else the working folder)", type=Path
     )
     return parser
 
@@ -114,6 +112,8 @@ def prepare(options: argparse.Namespace, vec_env_cls: MakeVecEnv = batched_vec_e
         run = find_run(options.folder, options.algo, options.env, options.exp_id, options.load_best)
     path = options.model if run is None else run.model
     print(f"Loading {path}")
+    if run is not None and options.split == "test" and env_kwargs_of(run).get("split") != "train":
+        print('warning: it was not trained with split="train": these tasks were not held out', file=sys.stderr)
     model = load_model(options.algo, path, options.device)
     env = make_env(options, run, vec_env_cls)
     return Setting(model, env, options.output or (Path() if run is None else run.folder))
@@ -156,22 +156,23 @@ def make_env(options: argparse.Namespace, run: SavedRun | None, vec_env_cls: Mak
     return env
 
 
-def write(result: AdaptationResult, folder: Path) -> None:
+def write(result: AdaptationResult, folder: Path, name: str) -> None:
     """
-    Write ``adaptation_curve.json``, and ``adaptation_curve.png`` where matplotlib is installed.
+    Write a JSON file, and a picture (PNG) where matplotlib is installed.
 
     :param result: what was found
     :param folder: where to, made if need be
+    :param name: the files' name without their endings
     """
-    write_atomically(folder / f"{OUTPUT_NAME}.json", result.to_json() + "\n")
-    print(f"\nSaved {folder / OUTPUT_NAME}.json")
+    write_atomically(folder / f"{name}.json", result.to_json() + "\n")
+    print(f"\nSaved {folder / name}.json")
     try:
         from sb3_hyper.plotting import save_adaptation_curve
     except ModuleNotFoundError as error:
         print(f'No figure was drawn: {error.name} is missing (pip install "sb3-hyper[plots]").', file=sys.stderr)
         return
-    save_adaptation_curve(folder / f"{OUTPUT_NAME}.png", result)
-    print(f"Saved {folder / OUTPUT_NAME}.png")
+    save_adaptation_curve(folder / f"{name}.png", result)
+    print(f"Saved {folder / name}.png")
 
 
 def each_run(options: argparse.Namespace) -> dict[str, argparse.Namespace]:
@@ -230,6 +231,8 @@ def run(options: argparse.Namespace) -> None:
     :param options: what :func:`make_parser` parsed
     """
     if options.output is not None:
+        if options.output.suffix in (".json", ".png"):
+            raise ValueError(f"--output {options.output}: wanted a folder; the files in it get names of their own.")
         check_output_folder(options.output)
     if options.exp_ids or options.models:
         run_several(options)
@@ -238,7 +241,7 @@ def run(options: argparse.Namespace) -> None:
     try:
         result = evaluate_adaptation(model, env, options.n_trials, not options.stochastic, options.seed)
         print(f"\n{result.table()}")
-        write(result, output)
+        write(result, output, "_".join(["adaptation_curve", *([options.split] if options.split else [])]))
     finally:
         env.close()
 

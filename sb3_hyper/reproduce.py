@@ -103,27 +103,17 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"--n-trials {options.n_trials}: wanted at least 1.")
     runs = plan(figure, options.budget, options.seeds, options.frames, options.environments, options.methods)
     folders = [RunFolder(one, options.output / "runs") for one in runs]
+    check_output_folder(options.output)
     if options.dry_run:
         print("\n".join(spell(folder.command(options.device, options.num_threads)) for folder in folders))
         return
-    check_places(options.device, options.output)
+    check_device(options.device)
+    if options.report_only and not (options.output / "runs").is_dir():
+        raise ValueError(f"There are no runs in {options.output} to report on; --output names the folder they are in.")
     register_environments()
     if not options.report_only:
         train(folders, options)
     write_report(folders, options)
-
-
-def check_places(device: str, output: Path) -> None:
-    """
-    Check that runs can be trained and written where they shall be.
-
-    :param device: PyTorch's name of the device
-    :param output: the folder of runs and reports
-    :raises ValueError: when there is no such device (every run would find that out for itself, in its log), or the
-        folder is a file
-    """
-    check_device(device)
-    check_output_folder(output)
 
 
 def write_report(folders: Sequence[RunFolder], options: argparse.Namespace) -> None:

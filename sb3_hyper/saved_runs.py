@@ -69,7 +69,7 @@ def find_run(folder: Path, algo: str, env_id: str, exp_id: int = 0, load_best: b
         other = (
             f"it has {', '.join(saved)} (see --load-best and --model)"
             if saved
-            else "its training has saved nothing yet"
+            else "there is no model in it; it is still training, has failed, or was a search"
         )
         raise FileNotFoundError(f"The run {run} has no {model.name}: {other}.")
     return SavedRun(run, model, run / name)
@@ -130,7 +130,7 @@ def load_model(algo: str, path: Path, device: str) -> BaseAlgorithm:
     Load a trained model.
 
     :param algo: the algorithm's name in ``ALGORITHMS``
-    :param path: the model
+    :param path: the model; ``.zip`` may be left out, as in SB3
     :param device: where to compute
     :return: the model
     :raises ValueError: when a name is unknown, there is no such device, or the file is no such model
@@ -138,6 +138,8 @@ def load_model(algo: str, path: Path, device: str) -> BaseAlgorithm:
     """
     if algo not in ALGORITHMS:
         raise unknown_name("algorithm", algo, ALGORITHMS)
+    zipped = path.with_name(f"{path.name}.zip")
+    path = zipped if zipped.is_file() and not path.is_file() else path
     if not path.is_file():
         raise FileNotFoundError(f"There is no model {path}.")
     check_device(device)

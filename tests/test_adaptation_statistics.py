@@ -79,7 +79,7 @@ def test_the_table():
     certain = "   [6.00, 6.00]           [6.00, 6.00]"
     lines = result.table().splitlines()
     assert lines[:7] == [
-        "Toy-v0, RNNPolicy: 2 runs x 4 tasks, likeliest actions",
+        "Toy-v0, RNNPolicy: 2 runs x 4 trials, likeliest actions",
         "",
         "episode          value   68% interval           95% interval",
         "mean",

@@ -94,7 +94,8 @@ def test_a_model_by_path_writes_into_the_working_folder_or_where_it_is_told(make
     path = make_run() / f"{ENV}.zip"
     assert call("--model", path, "--env-kwargs", "corridor_length:6")[0] == 0
     assert (tmp_path / "adaptation_curve.json").is_file() and not (path.parent / "adaptation_curve.json").exists()
-    assert call("--model", path, "--output", tmp_path / "a" / "b", "--n-envs", 2, "--stochastic")[0] == 0
+    as_sb3_names_it = path.with_suffix("")
+    assert call("--model", as_sb3_names_it, "--output", tmp_path / "a" / "b", "--n-envs", 2, "--stochastic")[0] == 0
     read = json.loads((tmp_path / "a" / "b" / "adaptation_curve.json").read_text())
     assert not read["deterministic"] and read["n_trials"] == 5
 
@@ -188,7 +189,7 @@ def test_what_is_wrong_is_said_without_a_traceback(make_run, call, arguments, me
 
 def test_an_empty_run_says_so(make_run, call):
     make_run(model_name=None)
-    assert "its training has saved nothing yet" in call()[2]
+    assert "it is still training, has failed, or was a search" in call()[2]
 
 
 def test_without_matplotlib_there_are_numbers_still(make_run, call, monkeypatch):
@@ -263,7 +264,7 @@ def test_several_runs_are_statistics_over_the_same_tasks(make_runs, call, tmp_pa
     status, output, error = call("--exp-ids", 3, 1, 2, "--stochastic")
     assert status == 0, error
     result = AdaptationStatistics.load(tmp_path / "logs" / "hyper_ppo" / f"{ENV}_statistics.json")
-    assert result.table() in output and "3 runs x 5 tasks, sampled actions" in output
+    assert result.table() in output and "3 runs x 5 trials, sampled actions" in output
     assert [Path(name).parent.name for name in result.runs] == [f"{ENV}_{number}" for number in (3, 1, 2)]
     assert result.returns.shape == (3, 5, 4) and (result.returns[0] != result.returns[1]).any()
     alone = HyperPPO.load(runs[1] / f"{ENV}.zip", device="cpu")
@@ -271,6 +272,28 @@ def test_several_runs_are_statistics_over_the_same_tasks(make_runs, call, tmp_pa
     np.testing.assert_array_equal(result.returns[2], twin.returns[0])
     assert result.tasks == twin.tasks and result.distribution == twin.distribution
     assert not list(tmp_path.rglob("adaptation_curve.*"))
+
+
+def test_test_tasks_that_were_not_held_out_are_pointed_out(tmp_path, call, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "logs" / "hyper_ppo" / "GridNavi-v0_1"
+    (run / "GridNavi-v0").mkdir(parents=True)
+    kwargs = {"n_steps": 60, "batch_size": 60, "policy_kwargs": {"size": "XS", "encoder_dim": 16}, "device": "cpu"}
+    HyperPPO("RNNPolicy", "GridNavi-v0", seed=0, **kwargs).save(run / "GridNavi-v0.zip")
+    for split, is_held_out in ((None, False), ("train", True)):
+        env_kwargs = {} if split is None else {"split": split}
+        arguments = OrderedDict({"env": "GridNavi-v0", "env_kwargs": env_kwargs})
+        (run / "GridNavi-v0" / "args.yml").write_text(yaml.dump(arguments))
+        status, _, error = call("--env", "GridNavi-v0", "--split", "test")
+        assert status == 0 and ("these tasks were not held out" in error) != is_held_out
+    assert "these tasks" not in call("--env", "GridNavi-v0", "--split", "train")[2]
+
+
+@pytest.mark.parametrize("name", ["curve.json", "curve.png"])
+def test_a_file_as_output_is_refused_before_any_work(make_run, call, name):
+    make_run()
+    status, output, error = call("--output", name)
+    assert status == 1 and "wanted a folder; the files in it get names of their own" in error and not output
 
 
 def test_several_models_by_path(make_runs, call, tmp_path):
@@ -285,13 +308,15 @@ def test_several_models_by_path(make_runs, call, tmp_path):
     assert (tmp_path / "a" / f"{ENV}_statistics.json").is_file()
 
 
-def test_the_split_is_in_the_name_of_the_statistics(tmp_path, call, monkeypatch):
+def test_the_split_is_in_the_names_of_the_files(tmp_path, call, monkeypatch):
     monkeypatch.chdir(tmp_path)
     kwargs = {"n_steps": 60, "batch_size": 60, "policy_kwargs": {"size": "XS", "encoder_dim": 16}, "device": "cpu"}
     env = make_vec_env("GridNavi-v0", 2, vec_env_cls=batched_vec_env)
     HyperPPO("RNNPolicy", env, seed=0, **kwargs).save("grid.zip")
     for split in ("train", "test"):
         assert call("--env", "GridNavi-v0", "--models", "grid.zip", "--split", split)[0] == 0
+        assert call("--env", "GridNavi-v0", "--model", "grid.zip", "--split", split)[0] == 0
+        assert (tmp_path / f"adaptation_curve_{split}.json").is_file()
     train, test = (AdaptationStatistics.load(f"GridNavi-v0_{split}_statistics.json") for split in ("train", "test"))
     assert not set(train.tasks) & set(test.tasks)
     assert train.reference_returns == test.reference_returns == GridNavi.reference_returns

@@ -43,6 +43,7 @@ def test_a_dry_run_shows_the_commands_and_trains_nothing(call, starts):
         (["t-ls", "--jobs", "0"], "--jobs 0: wanted at least 1"),
         (["t-ls", "--methods", "Splagger"], "Did you mean 'SplAgger'"),
         (["t-ls", "-o", f"{__file__}/runs"], "test_command_line.py is a file, wanted a folder"),
+        (["t-ls", "-o", __file__, "--dry-run"], "test_command_line.py is a file, wanted a folder"),
         (["t-ls", "--device", "gpu"], "--device gpu: PyTorch cannot use it"),
         pytest.param(
             ["t-ls", "--device", "cuda"],

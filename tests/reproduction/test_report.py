@@ -92,6 +92,10 @@ def test_what_failed_is_named_with_the_end_of_its_log(call, control, tmp_path):
 
 def test_nothing_finished_still_gives_a_report(call, control, tmp_path):
     status, _, error = call("--seeds", 1, "--methods", "RNN", "--report-only")
+    assert status == 1 and "There are no runs in reproduced to report on" in error
+    assert not (tmp_path / "reproduced").exists()
+    (tmp_path / "reproduced" / "runs").mkdir(parents=True)
+    status, _, error = call("--seeds", 1, "--methods", "RNN", "--report-only")
     assert status == 1 and "1 of 1 runs are missing." in error
     folder = tmp_path / f"{FOLDER}-RNN"
     results = json.loads((folder / "results.json").read_text())
@@ -103,6 +107,7 @@ def test_nothing_finished_still_gives_a_report(call, control, tmp_path):
 def test_a_report_is_not_replaced_by_nothing(call, tmp_path):
     report = tmp_path / f"{FOLDER}-RNN" / "report.html"
     report.parent.mkdir(parents=True)
+    (tmp_path / "reproduced" / "runs").mkdir()
     report.write_text("an earlier one")
     status, output, _ = call("--seeds", 1, "--methods", "RNN", "--report-only")
     assert status == 1 and "Saved" not in output and report.read_text() == "an earlier one"
