@@ -165,9 +165,9 @@ class AdaptationStatistics:
 
         :return: lines without a final line break
         """
-        runs = f"{self.n_runs} run{'s' if self.n_runs > 1 else ''}"
+        runs, trials = (f"{n} {noun}{'s' * (n > 1)}" for n, noun in ((self.n_runs, "run"), (self.n_tasks, "trial")))
         actions = "likeliest actions" if self.deterministic else "sampled actions"
-        lines = [f"{self.environment}, {self.policy}: {runs} x {self.n_tasks} trials, {actions}"]
+        lines = [f"{self.environment}, {self.policy}: {runs} x {trials}, {actions}"]
         headings = "".join(f"   {f'{confidence:.0%} interval':<20}" for confidence in CONFIDENCES)
         lines += ["", f"{'episode':<12}{'value':>10}{headings}".rstrip()]
         for name, estimates in self.estimates.items():

@@ -99,7 +99,7 @@ def test_the_table():
         "random                      2.00",
         "good                       12.00",
     ]
-    assert "1 run x 1 tasks, sampled actions" in make([[[1.0]]], deterministic=False).table()
+    assert "1 run x 1 trial, sampled actions" in make([[[1.0]]], deterministic=False).table()
     assert "  1 " not in make([[[1.0]]]).table() and "task  " not in make([[[1.0, 2.0]]]).table()
 
 
