@@ -39,6 +39,8 @@ def learning_curves(cells: Sequence[Cell]) -> Figure:
     axes.set_ylabel("return per trial", color=TEXT_COLOR)
     _draw(axes, cells, line, marker="")
     axes.set_xlim(0, max(cell.frames for cell in cells) / 1e6)
+    # Of a short training the labels are long.
+    axes.locator_params(axis="x", nbins=6)
     draw_references(axes, cells[0].statistics.reference_returns, 1)
     return figure
 
