@@ -153,7 +153,7 @@ def test_comparisons_pick_the_published_steps():
         (["permutations", "nobody_has_this:Encoder"], "No module named 'nobody_has_this'"),
         (["permutations", "torch.nn:GRU"], "wanted a class, a HyperActorCriticPolicy or a SequenceEncoder"),
         (["weights", RUN.parent], "is no run: wanted a folder LOGS/ALGO/ENV_N"),
-        (["weights", RUN.with_name("TMazeLS-v0_2")], "TMazeLS-v0_2; the folder holds TMazeLS-v0_1"),
+        (["weights", RUN.with_name("TMazeLS-v0_2")], "TMazeLS-v0_2; the folder holds GridNavi-v0_1, "),
         (["weights", RUN / "TMazeLS-v0.zip"], "Give --env, or the run's folder"),
         (["weights", RUN, "--env", "TMazeSL-v0"], "Did you mean 'TMazeLS-v0'"),
         (["weights", RUN, "--n-trials", "1"], "wanted at least 2"),

@@ -81,7 +81,7 @@ def test_a_saved_model_is_analysed_as_it_is(make_model, tmp_path):
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
-        ("SplagerPolicy", ValueError, "Did you mean 'SplAggerPolicy'. A class of your own is module:Class"),
+        ("SplagerPolicy", ValueError, "Did you mean 'SplAggerPolicy'.*A class of your own is module:Class"),
         ("missing.zip", FileNotFoundError, "There is no model missing.zip"),
         ("nobody_has_this:Encoder", ModuleNotFoundError, "nobody_has_this"),
     ],

@@ -43,7 +43,7 @@ def test_a_distribution_goes_by_its_class_or_name(distribution):
 
 
 def test_unknown_names_and_arguments():
-    with pytest.raises(ValueError, match=r"task distribution 'TMazeSL'.*GridNavi-v0.*Did you mean 'TMazeLS-v0'"):
+    with pytest.raises(ValueError, match=r"task distribution 'TMazeSL'. Did you mean 'TMazeLS-v0'\?.*GridNavi-v0"):
         make_trial("TMazeSL")
     with pytest.raises(ValueError, match="n_episodes_per_trial must be a whole number of at least 1, got 0"):
         gym.make("TMazeLS-v0", n_episodes_per_trial=0)
