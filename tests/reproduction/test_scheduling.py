@@ -142,7 +142,9 @@ def copies(folders):
 def start_command(control, *arguments):
     """The command in a process of its own, with the fake training."""
     program = repr((sys.executable, str(Path(__file__).with_name("fake_training.py"))))
-    lines = ["import sys", "from sb3_hyper import reproduce", "from sb3_hyper.reproduction import planned_run"]
+    lines = ["import signal, sys", "from sb3_hyper import reproduce", "from sb3_hyper.reproduction import planned_run"]
+    # Tests that run in the background of a script ignore Ctrl-C, and so would the command.
+    lines.append("signal.signal(signal.SIGINT, signal.default_int_handler)")
     code = "\n".join([*lines, f"planned_run.PROGRAM = {program}", "sys.exit(reproduce.main(sys.argv[1:]))"])
     small = ["grids", "--environments", ENV, "--methods", "RNN+HN", "--frames", str(FRAMES), "--seeds", "2"]
     return subprocess.Popen(
@@ -163,7 +165,11 @@ def test_a_stopped_command_leaves_no_training_and_says_how_to_go_on(folders, con
         wait_for(lambda: len(starts()) == 2)
         # As a terminal does it: to the whole group.
         os.killpg(command.pid, number)
-        error = command.communicate(timeout=60)[1]
+        try:
+            error = command.communicate(timeout=60)[1]
+        except subprocess.TimeoutExpired:
+            command.kill()
+            raise
     assert command.returncode == 130
     assert "to go on: python -m sb3_hyper.reproduce grids --environments GridNavi-v0" in error
     ends = [(folder.record["state"], folder.record["exit_status"]) for folder in folders[:2]]
