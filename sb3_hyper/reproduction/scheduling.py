@@ -122,8 +122,8 @@ class Scheduler:
             (self._finished if is_finished else self.failed).append(folder)
 
     def _start(self) -> None:
-        self._elsewhere = [folder for folder in self._elsewhere if not folder.is_finished()]
         if len(self._training) == self.n_jobs:
+            self._elsewhere = [folder for folder in self._elsewhere if not folder.is_finished()]
             return
         self._elsewhere = []
         for _ in range(len(self._waiting)):
@@ -180,6 +180,8 @@ class Scheduler:
                 training.process.wait()
         stopped, self._training = self._training, []
         for training in stopped:
-            training.folder.lock.release()
-        for training in stopped:
-            training.write_end("interrupted")
+            try:
+                # Before another scheduler may take the folder and write a record of its own.
+                training.write_end("interrupted")
+            finally:
+                training.folder.lock.release()
