@@ -207,6 +207,13 @@ class TINaiveHNPolicy(HyperActorCriticPolicy):
     auxiliary_class = TaskRegression
 
 
+class TINaiveFiLMPolicy(HyperActorCriticPolicy):
+    """TI Naive whose latent scales and shifts the base networks' activations."""
+
+    preset: ClassVar[Preset] = {"conditioning": "film", "detach_latent": True}
+    auxiliary_class = TaskRegression
+
+
 class TIPolicy(HyperActorCriticPolicy):
     """
     TI (Beck et al. 2023): after a multi-task warm-up the encoder learns to say the embedding of the task that was
@@ -235,6 +242,14 @@ class TIHNPolicy(HyperActorCriticPolicy):
 class TIPlusPlusHNPolicy(TIHNPolicy):
     """TI++HN (Beck et al. 2023): TI+HN that keeps what the warm-up has learned."""
 
+    auxiliary_preset: ClassVar[Preset] = {"reinitialize": False}
+
+
+class TIPlusPlusFiLMPolicy(HyperActorCriticPolicy):
+    """TI++ whose embedding scales and shifts the base networks' activations."""
+
+    preset: ClassVar[Preset] = {"conditioning": "film", "detach_latent": True}
+    auxiliary_class = EmbeddingRegression
     auxiliary_preset: ClassVar[Preset] = {"reinitialize": False}
 
 
@@ -269,6 +284,13 @@ class VIHNPolicy(HyperActorCriticPolicy):
     auxiliary_class = VariationalObjective
 
 
+class VIFiLMPolicy(HyperActorCriticPolicy):
+    """VI+FiLM (Beck et al. 2022): VariBAD whose belief scales and shifts the base networks' activations."""
+
+    preset: ClassVar[Preset] = {"conditioning": "film", "detach_latent": True, "normalize_latent": True}
+    auxiliary_class = VariationalObjective
+
+
 class PEARLVIPolicy(HyperActorCriticPolicy):
     """
     PEARL, variational (Rakelly et al. 2019, section 4.1): its product of Gaussian factors is trained by decoders of the
@@ -296,6 +318,12 @@ class MultiHNPolicy(HyperActorCriticPolicy):
     preset: ClassVar[Preset] = {"encoder_input": "task", "encoder": "pointwise"}
 
 
+class MultiFiLMPolicy(HyperActorCriticPolicy):
+    """The multi-task upper bound with FiLM: the task scales and shifts the base networks' activations."""
+
+    preset: ClassVar[Preset] = {"encoder_input": "task", "encoder": "pointwise", "conditioning": "film"}
+
+
 POLICIES: dict[str, type[HyperActorCriticPolicy]] = {
     policy.__name__: policy
     for policy in (
@@ -304,13 +332,13 @@ POLICIES: dict[str, type[HyperActorCriticPolicy]] = {
         SplAggerPolicy, SplAggerMeanPolicy, SplAggerMeanMaxPolicy, SplAggerSoftmaxPolicy, SplAggerWeightedMeanPolicy,
         SplAggerWeightedSoftmaxPolicy, SplAggerNoRNNPolicy, SplAggerNoSplitPolicy, AMRLPolicy, AMRLNoRNNPolicy,
         MaxPolicy, MaxSTPolicy, CNPPolicy, PEARLPolicy, SumPolicy, WeightedMeanPolicy, SoftmaxPolicy,
-        TINaivePolicy, TINaiveHNPolicy, TIPolicy, TIPlusPlusPolicy, TIHNPolicy, TIPlusPlusHNPolicy,
-        BIPlusPlusHNPolicy, VIPolicy, VIHNPolicy, PEARLVIPolicy,
+        TINaivePolicy, TINaiveHNPolicy, TINaiveFiLMPolicy, TIPolicy, TIPlusPlusPolicy, TIHNPolicy, TIPlusPlusHNPolicy,
+        TIPlusPlusFiLMPolicy, BIPlusPlusHNPolicy, VIPolicy, VIHNPolicy, VIFiLMPolicy, PEARLVIPolicy,
     )
 }  # fmt: skip
 """The policies by the name that HyperPPO and the zoo's YAML use."""
 
 PRIVILEGED_POLICIES: dict[str, type[HyperActorCriticPolicy]] = {
-    policy.__name__: policy for policy in (MultiPolicy, MultiHNPolicy)
+    policy.__name__: policy for policy in (MultiPolicy, MultiHNPolicy, MultiFiLMPolicy)
 }
 """Those that see the task itself, wherever they act: their environments must show it (``expose_task=True``)."""
