@@ -1,5 +1,7 @@
 """The training of an objective on whole past trials."""
 
+import math
+
 import torch as th
 from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.utils import FloatSchedule, update_learning_rate
@@ -14,6 +16,9 @@ from sb3_hyper.task_inference import TrialBuffer, TrialObjective, TrialSequences
 
 _OBSERVATION = "observation."
 """What the names of an observation's parts begin with in the buffer; a plain one has no further name."""
+
+UPDATES_PER_TRIAL = 3 / 16
+"""VariBAD makes 3 updates after a rollout in which 16 environments play one trial each."""
 
 
 class TrialTraining(AuxiliaryTraining):
@@ -31,6 +36,7 @@ class TrialTraining(AuxiliaryTraining):
         super().__init__(objective)
         self.policy = policy
         self.trials = TrialBuffer(objective.buffer_size)
+        self._n_ended = 0
         self.schedule = FloatSchedule(objective.learning_rate)
         parameters = [*policy.agent.inferring_parameters(), *objective.parameters()]
         self.optimizer = th.optim.Adam(parameters, lr=self.schedule(1.0))
@@ -49,18 +55,25 @@ class TrialTraining(AuxiliaryTraining):
         obs = rollout.observations
         named = {_OBSERVATION + key: x for key, x in obs.items()} if isinstance(obs, dict) else {_OBSERVATION: obs}
         parts = {**named, "actions": rollout.actions, "rewards": rewards}
-        self.trials.add_rollout(parts, rollout.episode_starts, ended)
+        self._n_ended = self.trials.add_rollout(parts, rollout.episode_starts, ended)
 
     @override
     def train(self, progress_remaining: float) -> bool:
         update_learning_rate(self.optimizer, self.schedule(progress_remaining))
-        for _ in range(self.objective.n_updates if self.trials.n_steps else 0):
+        for _ in range(self._n_steps_of_adam()):
             loss, metrics = self.objective.loss(self._sample())
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             self._metrics.append(metrics)
         return False
+
+    def _n_steps_of_adam(self) -> int:
+        if not self.trials.n_steps:
+            return 0
+        if self.objective.n_updates is None:
+            return math.ceil(self._n_ended * UPDATES_PER_TRIAL)
+        return self.objective.n_updates
 
     def _sample(self) -> TrialSequences:
         """Past trials, with the beliefs that the encoder has of them now."""

@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,8 +58,9 @@ class PlannedRun:
     def _hyperparameters(self) -> list[str]:
         """Arguments of RL-Zoo's ``-params``, which evaluates what comes after the colon as Python."""
         policy_kwargs = {**self.training.policy_kwargs, **self.method.policy_kwargs}
+        keywords = ", ".join(f"{key}={_literal(value)}" for key, value in sorted(policy_kwargs.items()))
         others = [f"{key}:{_literal(value)}" for key, value in sorted(self.training.hyperparameters.items())]
-        return [f"policy:{_literal(self.method.policy)}", f"policy_kwargs:{_literal(policy_kwargs)}", *others]
+        return [f"policy:{_literal(self.method.policy)}", f"policy_kwargs:dict({keywords})", *others]
 
     def command(self, folder: Path, device: str, n_threads: int) -> list[str]:
         """
@@ -77,9 +78,7 @@ class PlannedRun:
 
 
 def _literal(value: object) -> str:
-    """A Python expression; strings in double quotes, as a shell quotes with single ones."""
-    if isinstance(value, Mapping):
-        return f"dict({', '.join(f'{key}={_literal(value[key])}' for key in sorted(value))})"
+    """A Python literal; strings in double quotes, as a shell quotes with single ones."""
     return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
@@ -128,15 +127,10 @@ def plan(
     if frames is not None:
         trainings = {name: replace(training, frames=frames) for name, training in trainings.items()}
     return [
-        PlannedRun(environment, method, _adapted(trainings[environment], method, budget), seed)
+        PlannedRun(environment, chosen_methods[label], trainings[environment], seed)
         for seed in range(1, n_seeds + 1)
         for environment in trainings
         if environments is None or environment in environments
-        for label, method in chosen_methods.items()
+        for label in chosen_methods
         if methods is None or label in methods
     ]
-
-
-def _adapted(training: Training, method: Method, budget: Budget) -> Training:
-    """The training, with what the method alone changes."""
-    return replace(training, hyperparameters={**training.hyperparameters, **method.hyperparameters.get(budget, {})})

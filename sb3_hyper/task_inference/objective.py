@@ -117,19 +117,20 @@ class TrialObjective(AuxiliaryObjective):
     An objective on whole past trials, with an optimizer of its own, which steps after PPO's update.
 
     :param learning_rate: Adam's, a number or a schedule
-    :param n_updates: steps after each update of PPO, at least 1
+    :param n_updates: steps after each update of PPO, at least 1; None: 3 for every 16 trials that ended in its
+        rollout, rounded up, as VariBAD's (Zintgraf et al. 2020)
     :param n_trials: trials of a step, at least 1
     :param buffer_size: most steps of past trials that are kept, at least 1
     :raises ValueError: when a number is out of range
     """
 
     def __init__(
-        self, learning_rate: float | Callable[[float], float], n_updates: int, n_trials: int, buffer_size: int
+        self, learning_rate: float | Callable[[float], float], n_updates: int | None, n_trials: int, buffer_size: int
     ) -> None:
         super().__init__()
         if not callable(learning_rate):
             check_weight(learning_rate=learning_rate)
-        check_counts(n_updates=n_updates, n_trials=n_trials, buffer_size=buffer_size)
+        check_counts(n_updates=1 if n_updates is None else n_updates, n_trials=n_trials, buffer_size=buffer_size)
         self.learning_rate = learning_rate
         self.n_updates = n_updates
         self.n_trials = n_trials

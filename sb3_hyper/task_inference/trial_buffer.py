@@ -45,7 +45,7 @@ class TrialBuffer:
         """Steps of all complete trials."""
         return self._n_steps
 
-    def add_rollout(self, parts: Mapping[str, th.Tensor], starts: th.Tensor, ended: th.Tensor) -> None:
+    def add_rollout(self, parts: Mapping[str, th.Tensor], starts: th.Tensor, ended: th.Tensor) -> int:
         """
         Take in a rollout; what comes before an environment's first start, and goes on from no rollout before, is left
         out.
@@ -53,7 +53,9 @@ class TrialBuffer:
         :param parts: by name, ``(T, n_envs, …)``
         :param starts: ``(T, n_envs)`` bool, whether a trial started with the step
         :param ended: ``(n_envs,)`` bool, whether the last step ended a trial
+        :return: how many trials are complete now that were not before
         """
+        n_completed = 0
         n_steps, n_envs = starts.shape
         all_starts, all_ended = starts.t().tolist(), ended.tolist()
         for env in range(n_envs):
@@ -63,11 +65,12 @@ class TrialBuffer:
             later = [t for t in range(1, n_steps) if all_starts[env][t]]
             for first, last in pairwise([0, *later, n_steps]):
                 if first > 0:
-                    self._complete(env)
+                    n_completed += self._complete(env)
                     self._pieces[env] = []
                 self._append(env, {name: part[first:last, env] for name, part in parts.items()})
             if all_ended[env]:
-                self._complete(env)
+                n_completed += self._complete(env)
+        return n_completed
 
     def drop_unfinished(self) -> None:
         """Forget the trials that are still open: what comes next may not go on where they were left."""
@@ -79,11 +82,13 @@ class TrialBuffer:
         if pieces is not None and sum(map(_length, pieces)) < self.capacity:
             pieces.append({name: part.clone() for name, part in piece.items()})
 
-    def _complete(self, env: int) -> None:
-        """Put an environment's trial, which has ended, among the others."""
+    def _complete(self, env: int) -> bool:
+        """Put an environment's trial, which has ended, among the others; whether its beginning was known."""
         pieces = self._pieces.pop(env, None)
-        if pieces:
-            self._keep({name: th.cat([piece[name] for piece in pieces])[: self.capacity] for name in pieces[0]})
+        if not pieces:
+            return False
+        self._keep({name: th.cat([piece[name] for piece in pieces])[: self.capacity] for name in pieces[0]})
+        return True
 
     def _keep(self, trial: Trial) -> None:
         self.trials.append(trial)

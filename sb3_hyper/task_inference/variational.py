@@ -39,7 +39,7 @@ class VariationalObjective(TrialObjective):
     :param n_decoded_steps: how many i are drawn; None: all
     :param hidden_dims: widths of the decoders' ReLU layers
     :param learning_rate: of Adam, for encoder and decoders, a number or a schedule
-    :param n_updates: steps of Adam after each update of PPO
+    :param n_updates: steps of Adam after each update of PPO; None: 3 for every 16 trials that ended in its rollout
     :param n_trials: trials of a step
     :param buffer_size: most steps of past trials that are kept
     :raises ValueError: when a setting is out of range, nothing would be decoded, the latent has no halves, or states
@@ -57,7 +57,7 @@ class VariationalObjective(TrialObjective):
         n_decoded_steps: int | None = 50,
         hidden_dims: Sequence[int] = (64, 32),
         learning_rate: float | Callable[[float], float] = 1e-3,
-        n_updates: int = 3,
+        n_updates: int | None = None,
         n_trials: int = 25,
         buffer_size: int = 100_000,
     ) -> None:

@@ -16,7 +16,6 @@ from sb3_hyper.policies import POLICIES, PRIVILEGED_POLICIES
 from sb3_hyper.reproduction.budgets import BUDGETS
 from sb3_hyper.reproduction.figures import FIGURES, find_figure
 from sb3_hyper.reproduction.planned_run import PROGRAM, plan, spell
-from sb3_hyper.task_inference import VariationalObjective
 
 DEFAULTS = yaml.safe_load((Path(__file__).parents[2] / "hyperparams" / "hyper_ppo.yml").read_text())
 DOCS = (Path(__file__).parents[2] / "docs" / "reproduction.md").read_text(encoding="utf-8")
@@ -64,8 +63,6 @@ def test_a_command_is_understood_and_builds_its_agent(run):
     agent = policy(env.observation_space, env.action_space, lambda _: 0.0, **merged["policy_kwargs"])
     for key, value in merged["policy_kwargs"].items():
         assert getattr(agent.settings, key) == value
-    for key in merged.get("auxiliary_kwargs", {}):
-        assert policy.auxiliary_class is not None and key in inspect.signature(policy.auxiliary_class).parameters
 
 
 def test_the_small_t_ls_figure_fits_into_an_hour():
@@ -89,20 +86,6 @@ def test_the_same_training_has_the_same_folder_in_every_figure_and_any_other_ano
     (one,) = plan(FIGURES["t-ls"], "small", 1, methods=["SplAgger"])
     (other,) = plan(FIGURES["aggregators"], "small", 1, environments=["TMazeLS-v0"], methods=["max"])
     assert one.name == other.name
-
-
-@pytest.mark.parametrize("budget", BUDGETS)
-def test_variational_inference_gets_as_many_updates_per_frame_as_varibad(budget):
-    (run,) = plan(FIGURES["task-inference"], budget, 1, environments=["GridNavi-v0"], methods=["VI+HN"])
-    settings = {**DEFAULTS["GridNavi-v0"], **run.training.hyperparameters}
-    objective = inspect.signature(VariationalObjective).bind_partial(**settings.get("auxiliary_kwargs", {}))
-    objective.apply_defaults()
-    assert objective.arguments["n_updates"] / (settings["n_envs"] * settings["n_steps"]) == 3 / 960
-
-
-def test_a_methods_own_hyperparameters_are_nobody_elses():
-    runs = plan(FIGURES["task-inference"], "small", 1)
-    assert {run.method.label for run in runs if "auxiliary_kwargs" in run.training.hyperparameters} == {"VI+HN"}
 
 
 def test_runs_go_seed_by_seed():

@@ -23,9 +23,11 @@ def play(lengths, n_steps):
 
 
 def add(buffer, *rollouts_of_envs):
+    n_completed = 0
     for rollouts in zip(*rollouts_of_envs, strict=True):
         numbers, starts, ended = (th.stack(part, dim=-1) for part in zip(*rollouts, strict=True))
-        buffer.add_rollout({"number": numbers, "square": (numbers**2)[..., None]}, starts, ended)
+        n_completed += buffer.add_rollout({"number": numbers, "square": (numbers**2)[..., None]}, starts, ended)
+    return n_completed
 
 
 def kept(buffer):
@@ -40,7 +42,7 @@ def kept(buffer):
 def test_trials_are_put_together_again(lengths, n_steps):
     buffer = TrialBuffer(1000)
     rollouts = play(lengths, n_steps)
-    add(buffer, rollouts)
+    n_completed = add(buffer, rollouts)
     n_seen, expected, first = len(rollouts) * n_steps, [], 0
     for length in lengths:
         if first + length <= n_seen:
@@ -48,6 +50,7 @@ def test_trials_are_put_together_again(lengths, n_steps):
         first += length
     # The end of a trial is known from the next one's start, or from the done behind a rollout.
     assert kept(buffer) == expected
+    assert n_completed == len(expected)
     assert buffer.n_steps == sum(map(len, expected))
 
 

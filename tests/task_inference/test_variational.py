@@ -230,6 +230,30 @@ def test_own_steps_train_encoder_and_decoders_and_nothing_else(name, make_model)
         assert moved == (m == "objective" or name.startswith(inferring)), name
 
 
+@pytest.mark.parametrize(
+    ("n_envs", "n_steps", "n_updates", "steps"),
+    # Trials have 8 steps; 3 for 16 trials, rounded up, of those that end in the rollout. VariBAD: 16 side by side.
+    [(16, 8, None, [3, 3]), (64, 8, None, [12, 12]), (16, 24, None, [9, 9]), (2, 5, None, [0, 1]), (16, 24, 2, [2, 2])],
+)
+def test_steps_follow_the_trials_unless_somebody_says_otherwise(
+    n_envs, n_steps, n_updates, steps, make_envs, make_model
+):
+    kwargs = {"n_trials": 1, **({} if n_updates is None else {"n_updates": n_updates})}
+    model = make_model(
+        "VIPolicy", make_envs(n_envs=n_envs), n_steps=n_steps, batch_size=n_steps * n_envs, auxiliary_kwargs=kwargs
+    )
+    taken, seen, train = [], [0], model.auxiliary.train
+
+    def record(progress):
+        train(progress)
+        seen.append(len(taken))
+
+    model.auxiliary.optimizer.register_step_post_hook(lambda *_: taken.append(1))
+    model.auxiliary.train = record
+    model.learn(len(steps) * n_envs * n_steps)
+    np.testing.assert_array_equal(np.diff(seen), steps)
+
+
 @pytest.mark.parametrize("name", ["VIHNPolicy", "PEARLVIPolicy"])
 def test_ppos_steps_leave_the_encoder_alone(name, make_model):
     model = make_model(name, learning_rate=1e-2)
