@@ -44,7 +44,7 @@ class TaskErrorCurves(AnalysisResult):
     :param episode_starts: steps at which a later episode begins, where it is the same step in all trials
     :param head_name: what the trained head's error is called in the training's log; None where there is no head
     :param head: ``(T, 3)`` the error of that head; None
-    :param head_ignorant: the error, in the log's units, of always saying the mean task; None
+    :param head_ignorant: the error, in the log's units, of always saying the mean task, or the most frequent one; None
     :param probe_name: what the probe's error is
     :param probe: ``(T, 3)`` the error of a linear probe, one for all steps
     :param probe_ignorant: the error of always saying the mean task, or the most frequent one
@@ -86,9 +86,9 @@ class TaskErrorCurves(AnalysisResult):
         if self.entropy is not None:
             lines += self._rows("entropy of the posterior, nats", self.entropy)
         if self.head is not None:
-            lines += ["", f"head: 1 is a {self.head_name} of {self.head_ignorant:.3g}, that of always saying the mean"]
-        text = f"probe: 1 is a {self.probe_name} of {self.probe_ignorant:.3g}, without any knowledge; one map for all "
-        return "\n".join([*lines, f"{text}steps, fitted on {self.n_trials - self.n_tested} other trials"])
+            lines += ["", f"head: 1 stands for {self.head_name} {self.head_ignorant:.3g}, without any knowledge"]
+        text = f"probe: 1 stands for {self.probe_name} {self.probe_ignorant:.3g}, without any knowledge; one map for"
+        return "\n".join([*lines, f"{text} all steps, fitted on {self.n_trials - self.n_tested} other trials"])
 
     def _rows(self, name: str, curve: Array) -> list[str]:
         values, low, high = curve[self.steps].T
