@@ -38,6 +38,10 @@ class AuxiliaryTraining(ABC):
         """
 
     @abstractmethod
+    def miss_steps(self) -> None:
+        """Know that the environments have gone on since the last rollout, and nobody saw where to."""
+
+    @abstractmethod
     def add_to(self, loss: th.Tensor, evaluation: Evaluation, minibatch: SequenceMinibatch) -> th.Tensor:
         """
         Add the objective to PPO's.
@@ -69,11 +73,11 @@ class AuxiliaryTraining(ABC):
 
     def log(self) -> dict[str, float]:
         """Means of what was measured since the last call; the numbers come to the host here."""
-        if not self._metrics:
+        measured, self._metrics = [metrics for metrics in self._metrics if metrics], []
+        if not measured:
             return {}
-        table = th.stack([th.stack(tuple(metrics.values())) for metrics in self._metrics]).nanmean(dim=0).cpu()
-        named = zip(self._metrics[0], table.tolist(), strict=True)
-        self._metrics = []
+        table = th.stack([th.stack(tuple(metrics.values())) for metrics in measured]).nanmean(dim=0).cpu()
+        named = zip(measured[0], table.tolist(), strict=True)
         return {key: value for key, value in named if not math.isnan(value)}
 
 
@@ -98,15 +102,19 @@ class MinibatchTraining(AuxiliaryTraining):
         """Nothing: it may begin at any time."""
 
     @override
+    def miss_steps(self) -> None:
+        """Nothing: it looks at no trial beyond its rollout."""
+
+    @override
     def add_to(self, loss: th.Tensor, evaluation: Evaluation, minibatch: SequenceMinibatch) -> th.Tensor:
-        obs, shape = minibatch.observations, minibatch.resets.shape
-        assert isinstance(obs, Mapping)
+        shape, latents = minibatch.resets.shape, evaluation.latents
+        obs = minibatch.observations if isinstance(minibatch.observations, Mapping) else {}
         auxiliary = self.objective.loss(
             LatentSequences(
-                latents=evaluation.latents.view(*shape, -1),
+                latents=latents.view(*shape, -1),
                 resets=minibatch.resets,
-                new_episode=episode_begins(obs, shape),
-                task=obs["task"].view(*shape, -1),
+                new_episode=episode_begins(obs, shape) if "new_episode" in obs else th.zeros_like(minibatch.resets),
+                task=obs["task"].view(*shape, -1) if self.objective.needs_task else latents.new_empty(*shape, 0),
             )
         )
         self._metrics.append(auxiliary.metrics)

@@ -7,7 +7,15 @@ from stable_baselines3.common.policies import BasePolicy
 
 from sb3_hyper.hyper_ppo.auxiliary import AuxiliaryTraining
 from sb3_hyper.hyper_ppo.make_auxiliary import make_auxiliary_training
-from sb3_hyper.hyper_ppo.privileged_task import check_task, objective_of, task_blind, task_space_of, with_task
+from sb3_hyper.hyper_ppo.privileged_task import (
+    check_task,
+    objective_of,
+    sees_task,
+    task_blind,
+    task_space_of,
+    with_task,
+)
+from sb3_hyper.hyper_ppo.rollout_buffer import SequenceRolloutBuffer
 from sb3_hyper.hyper_ppo.trial_ppo import TrialPPO
 from sb3_hyper.policies import HyperActorCriticPolicy
 from sb3_hyper.task_inference import AUXILIARY_OBJECTIVES, AuxiliaryObjective
@@ -22,6 +30,7 @@ class AuxiliaryPPO(TrialPPO):
     """
 
     policy: HyperActorCriticPolicy
+    rollout_buffer: SequenceRolloutBuffer  # type: ignore[assignment]
     auxiliary: AuxiliaryTraining | None
     auxiliary_class: str | type[AuxiliaryObjective] | None
     auxiliary_kwargs: dict[str, Any]
@@ -33,11 +42,13 @@ class AuxiliaryPPO(TrialPPO):
     def _set_up_policy(self) -> spaces.Space[Any]:
         """Build the policy and its objective; return the space of what rollouts keep: more than the policy may see."""
         objective = self._objective(self.policy_class)
+        if not sees_task(self.policy_class, self.policy_kwargs):
+            self.observation_space = task_blind(self.observation_space)
         rollout_space: spaces.Space[Any] = self.observation_space
         if objective is not None and objective.needs_task:
+            self._check_is_not_told(objective)
             if self.task_space is None and self.env is not None:
                 self.task_space = task_space_of(self.env)
-            self.observation_space = task_blind(self.observation_space)
             rollout_space = with_task(self.observation_space, self.task_space)
         self.policy = self.policy_class(  # type: ignore[assignment]
             self.observation_space, self.action_space, self.lr_schedule, use_sde=self.use_sde, **self.policy_kwargs
@@ -48,6 +59,14 @@ class AuxiliaryPPO(TrialPPO):
         if objective is not None and (self.task_space is not None or not objective.needs_task):
             self.auxiliary = make_auxiliary_training(objective, self._objective_kwargs(), self.policy, self.task_space)
         return rollout_space
+
+    def _check_is_not_told(self, objective: type[AuxiliaryObjective]) -> None:
+        """Raise ValueError where the policy sees what it would learn to infer."""
+        if sees_task(self.policy_class, self.policy_kwargs):
+            raise ValueError(
+                f"{self.policy_class.__name__} is told the task, and {objective.__name__} teaches an encoder to infer "
+                "it. Leave auxiliary_class out, or take a policy that is not told: 'RNNHNPolicy' for example."
+            )
 
     def _check_no_objective(self) -> None:
         """Raise ValueError where settings speak of an objective that is not there."""
@@ -70,6 +89,8 @@ class AuxiliaryPPO(TrialPPO):
         if objective is not None and objective.needs_task and self.env is not None:
             check_task(self.env, self.task_space, objective.__name__)
         if self.auxiliary is not None:
+            if not self.rollout_buffer.is_complete:
+                self.auxiliary.miss_steps()
             self.auxiliary.begin(-(-total_timesteps // (self.n_steps * self.n_envs)))
 
     def _objective_kwargs(self) -> dict[str, Any]:

@@ -88,7 +88,6 @@ class HyperPPO(AuxiliaryPPO):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**POLICIES, **PRIVILEGED_POLICIES}
-    rollout_buffer: SequenceRolloutBuffer  # type: ignore[assignment]
 
     def __init__(
         self,

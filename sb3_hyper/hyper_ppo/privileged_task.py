@@ -1,12 +1,13 @@
 """The privileged task on its way from the environment of training to an objective, past the policy."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
 from gymnasium import spaces
 from gymnasium.envs.registration import load_env_creator
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from sb3_hyper.policies import PRIVILEGED_POLICIES
 from sb3_hyper.policies.features import is_trial_space
@@ -42,8 +43,8 @@ def _but_task(space: spaces.Dict) -> dict[str, spaces.Space[Any]]:
 
 
 def task_blind(space: spaces.Space[Any]) -> spaces.Space[Any]:
-    """The space without the task, for the policy; one that is no Dict has none."""
-    return TaskBlindSpace(space) if isinstance(space, spaces.Dict) else space
+    """The space without the task, for the policy; one that is no trial's has none."""
+    return TaskBlindSpace(space) if isinstance(space, spaces.Dict) and is_trial_space(space) else space
 
 
 def with_task(space: spaces.Space[Any], task_space: spaces.Space[Any] | None) -> spaces.Space[Any]:
@@ -96,7 +97,7 @@ def task_space_of(env: VecEnv) -> spaces.Space[Any] | None:
 
     :param env: the environments
     :return: their attribute ``task_space``, or the observation's box where they have none; None when they show no task
-    :raises ValueError: when the task is not shown as a vector of numbers
+    :raises ValueError: when the task is not shown as a vector of numbers, or not as the environments have it
     """
     shown = env.observation_space.spaces.get("task") if isinstance(env.observation_space, spaces.Dict) else None
     if shown is None:
@@ -105,6 +106,13 @@ def task_space_of(env: VecEnv) -> spaces.Space[Any] | None:
         raise ValueError(
             f"The observation's 'task' is {shown}, in {env.observation_space}; wanted a trial's observation whose task "
             f"is a flat Box, as sb3_hyper.envs.RL2Observation makes it. {_HOW_TO_SHOW_IT}"
+        )
+    normalization = unwrap_vec_normalize(env)
+    if normalization is not None and normalization.norm_obs and "task" in (normalization.norm_obs_keys or ()):
+        others = [key for key in normalization.norm_obs_keys or () if key != "task"]
+        raise ValueError(
+            "VecNormalize changes the task, which an objective learns from, as the agent meets more tasks. Leave it "
+            f"out: VecNormalize(env, norm_obs_keys={others}). Policies of sb3_hyper normalise states themselves."
         )
     space = env.get_attr("task_space", 0)[0] if env.has_attr("task_space") else None
     is_shown = isinstance(space, spaces.Space) and shown.shape == (spaces.flatdim(space),)
@@ -148,6 +156,11 @@ def objective_of(
 def is_privileged(policy_class: type[Any]) -> bool:
     """Whether the policy sees the task."""
     return issubclass(policy_class, tuple(PRIVILEGED_POLICIES.values()))
+
+
+def sees_task(policy_class: type[Any], policy_kwargs: Mapping[str, Any]) -> bool:
+    """Whether the policy sees the task, by its class or by a keyword."""
+    return is_privileged(policy_class) or policy_kwargs.get("encoder_input") == "task"
 
 
 def needs_task(policy_class: type[Any], objective: type[AuxiliaryObjective] | None) -> bool:

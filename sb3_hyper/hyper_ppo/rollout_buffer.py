@@ -92,6 +92,11 @@ class SequenceRolloutBuffer:
         """Begin a rollout."""
         self._steps: list[tuple[th.Tensor, ...]] = []
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all steps are in: False before the first rollout, and after one that was broken off."""
+        return len(self._steps) == self.n_steps
+
     def write_observation(self, obs: Mapping[str, np.ndarray | th.Tensor] | np.ndarray | th.Tensor) -> Tensors:
         """
         Put the current step's observations in.

@@ -18,7 +18,7 @@ _OBSERVATION = "observation."
 """What the names of an observation's parts begin with in the buffer; a plain one has no further name."""
 
 UPDATES_PER_TRIAL = 3 / 16
-"""VariBAD makes 3 updates after a rollout in which 16 environments play one trial each."""
+"""VariBAD, on grids, makes 3 updates after a rollout in which 16 environments play one trial each."""
 
 
 class TrialTraining(AuxiliaryTraining):
@@ -35,7 +35,7 @@ class TrialTraining(AuxiliaryTraining):
     def __init__(self, objective: TrialObjective, policy: HyperActorCriticPolicy) -> None:
         super().__init__(objective)
         self.policy = policy
-        self.trials = TrialBuffer(objective.buffer_size)
+        self.trials = TrialBuffer(objective.buffer_size, policy.device)
         self._n_ended = 0
         self.schedule = FloatSchedule(objective.learning_rate)
         parameters = [*policy.agent.inferring_parameters(), *objective.parameters()]
@@ -43,7 +43,10 @@ class TrialTraining(AuxiliaryTraining):
 
     @override
     def begin(self, n_updates: int) -> None:
-        """Forget trials that are still open: a rollout may have been broken off since."""
+        """Nothing: it may begin at any time."""
+
+    @override
+    def miss_steps(self) -> None:
         self.trials.drop_unfinished()
 
     @override

@@ -1,7 +1,7 @@
 """Base-network regression (BI): the encoder learns what base network the hypernetwork should write."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import torch as th
 from torch.func import functional_call
@@ -10,6 +10,10 @@ from typing_extensions import override
 from sb3_hyper.hypernetworks import BaseNetwork, FiLMLinear, GeneratedLinear, Trunk
 from sb3_hyper.task_inference.embedding_regression import EmbeddingRegression
 from sb3_hyper.task_inference.objective import AgentSpaces
+from sb3_hyper.task_inference.task_target import TargetKind
+
+Generated: TypeAlias = GeneratedLinear | FiLMLinear
+"""A layer whose parameters, or some of them, come from a latent."""
 
 
 class BaseNetworkRegression(EmbeddingRegression):
@@ -29,6 +33,7 @@ class BaseNetworkRegression(EmbeddingRegression):
     :param n_warmup_updates: rollouts, with PPO's update on each, that the warm-up lasts; None: a tenth of the training
     :param reinitialize: whether all but the embedding is initialised anew after the warm-up
     :param hidden_dims: widths of the embedding's ReLU layers
+    :param target: as :class:`EmbeddingRegression`
     :raises ValueError: as :class:`EmbeddingRegression`, or when no layer of a base network is generated
     """
 
@@ -41,11 +46,12 @@ class BaseNetworkRegression(EmbeddingRegression):
         n_warmup_updates: int | None = None,
         reinitialize: bool = False,
         hidden_dims: Sequence[int] = (64, 32),
+        target: TargetKind = "auto",
     ) -> None:
-        super().__init__(agent, coef, n_warmup_updates, reinitialize, hidden_dims)
-        # In a tuple they are the policy's still, and no part of this module.
-        self._generators = agent.generators
-        if not any(_generated(network) for _, network in agent.generators):
+        super().__init__(agent, coef, n_warmup_updates, reinitialize, hidden_dims, target)
+        # In a list they are the policy's still, and no part of this module.
+        self._generators = _each_layer_once(agent.generators)
+        if not self._generators:
             raise ValueError(
                 "BaseNetworkRegression needs base networks whose layers are generated. Use conditioning='hypernetwork' "
                 "or 'film', or the objective EmbeddingRegression."
@@ -54,8 +60,8 @@ class BaseNetworkRegression(EmbeddingRegression):
     @override
     def regression(self, latents: th.Tensor, target: th.Tensor) -> th.Tensor:
         distances, sizes = latents.new_zeros(latents.shape[:-1]), latents.new_zeros(())
-        for trunk, network in self._generators:
-            products = head_products(network, trunk.output_dim)
+        for trunk, layers in self._generators:
+            products = head_products(layers, trunk.output_dim)
             difference = _factors(trunk, latents) - _factors(trunk, target)
             distances = distances + ((difference @ products) * difference).sum(dim=-1)
             # The last head is the constant, which no latent changes.
@@ -70,26 +76,39 @@ def _factors(trunk: Trunk, latents: th.Tensor) -> th.Tensor:
     return factors.view(*latents.shape[:-1], -1)
 
 
-def _generated(network: BaseNetwork) -> list[GeneratedLinear | FiLMLinear]:
+def _generated_layers(network: BaseNetwork) -> list[Generated]:
+    """The layers of a base network that a latent writes or modulates."""
     layers = (*network.hidden_layers, network.output_layer)
     return [layer for layer in layers if isinstance(layer, (GeneratedLinear, FiLMLinear))]
 
 
-@th.no_grad()
-def head_products(network: BaseNetwork, n_factors: int) -> th.Tensor:
-    """
-    Inner products of the heads that write a base network.
+def _each_layer_once(generators: Sequence[tuple[Trunk, BaseNetwork]]) -> list[tuple[Trunk, list[Generated]]]:
+    """Trunks and the layers that they feed; actor and critic may share hidden layers."""
+    seen: set[Generated] = set()
+    once = []
+    for trunk, network in generators:
+        layers = [layer for layer in _generated_layers(network) if layer not in seen]
+        seen.update(layers)
+        if layers:
+            once.append((trunk, layers))
+    return once
 
-    :param network: the base network
+
+@th.no_grad()
+def head_products(layers: Sequence[Generated], n_factors: int) -> th.Tensor:
+    """
+    Inner products of the heads that write layers.
+
+    :param layers: the layers
     :param n_factors: K + 1, the number of factors with the constant 1
     :return: ``(K + 1, K + 1)`` :math:`\\langle A_k, A_l \\rangle`, summed over all layers' weights and biases
     """
-    heads = [head for layer in _generated(network) for head in _heads(layer)]
+    heads = [head for layer in layers for head in _heads(layer)]
     rows = th.cat([head.reshape(n_factors, -1) for head in heads], dim=1)
     return rows @ rows.t()
 
 
-def _heads(layer: GeneratedLinear | FiLMLinear) -> tuple[th.Tensor, th.Tensor]:
+def _heads(layer: Generated) -> tuple[th.Tensor, th.Tensor]:
     """What a factor is multiplied with, the factors first: ``(K + 1, …)`` each."""
     if isinstance(layer, FiLMLinear):
         return layer.scale, layer.shift

@@ -1,6 +1,7 @@
 """Checks of settings, before any step is taken."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 
 def check_weight(**weights: object) -> None:
@@ -10,11 +11,21 @@ def check_weight(**weights: object) -> None:
             raise ValueError(f"{name}={weight!r}, wanted a weight of a loss: a number, 0 or above.")
 
 
-def check_counts(**counts: int) -> None:
-    """Raise ValueError unless all of these settings are at least 1."""
+def check_learning_rate(learning_rate: object) -> None:
+    """Raise ValueError unless it is a schedule or a finite number, 0 or above."""
+    is_number = isinstance(learning_rate, (int, float)) and 0 <= learning_rate < float("inf")
+    if not is_number and not callable(learning_rate):
+        raise ValueError(
+            f"learning_rate={learning_rate!r}, wanted a number, 0 or above, or a schedule: a function of the progress "
+            "that remains, from 1 to 0, as stable_baselines3.common.utils.LinearSchedule(1e-3, 0, 1) is."
+        )
+
+
+def check_counts(**counts: object) -> None:
+    """Raise ValueError unless all of these settings are whole numbers, 1 or above."""
     for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name}={count}, wanted at least 1.")
+        if isinstance(count, bool) or not isinstance(count, Integral) or int(count) < 1:
+            raise ValueError(f"{name}={count!r}, wanted at least 1, and a whole number.")
 
 
 def check_widths(name: str, widths: object) -> Sequence[int]:

@@ -12,6 +12,7 @@ from sb3_hyper.task_inference.episode_means import episode_means, named_episode_
 from sb3_hyper.task_inference.objective import AgentSpaces, AuxiliaryLoss, LatentSequences, MinibatchObjective
 from sb3_hyper.task_inference.task_encoding import TaskEncoding
 from sb3_hyper.task_inference.task_regression import perceptron
+from sb3_hyper.task_inference.task_target import TargetKind
 
 WARMUP_SHARE = 10
 """Where no length of the warm-up is given: one in so many updates of the training."""
@@ -32,6 +33,7 @@ class EmbeddingRegression(MinibatchObjective):
     :param reinitialize: whether all but the embedding is initialised anew after the warm-up (TI); else everything is
         kept (TI++)
     :param hidden_dims: widths of the embedding's ReLU layers
+    :param target: whether tasks go in as "classes" or "numbers"; "auto": classes where they are listed
     :raises ValueError: when a setting is out of range, or the tasks' space is not known
     """
 
@@ -46,6 +48,7 @@ class EmbeddingRegression(MinibatchObjective):
         n_warmup_updates: int | None = None,
         reinitialize: bool = True,
         hidden_dims: Sequence[int] = (64, 32),
+        target: TargetKind = "auto",
     ) -> None:
         super().__init__()
         check_weight(coef=coef)
@@ -54,7 +57,7 @@ class EmbeddingRegression(MinibatchObjective):
             raise ValueError("EmbeddingRegression was built without the space of the tasks, AgentSpaces(task_space=…).")
         self.coef = coef
         self.reinitialize = reinitialize
-        self.encoding = TaskEncoding(agent.task_space)
+        self.encoding = TaskEncoding(agent.task_space, target)
         widths = check_widths("hidden_dims", hidden_dims)
         if agent.latent_dim < 3:
             raise ValueError(
@@ -79,14 +82,14 @@ class EmbeddingRegression(MinibatchObjective):
         :param n_updates: updates that are to come
         :raises ValueError: when the warm-up would take all of them
         """
-        if self._n_warmup_updates is None:
-            self._n_warmup_updates = max(1, n_updates // WARMUP_SHARE)
-        if self.in_warm_up and self._n_updates + n_updates <= self._n_warmup_updates:
+        n_warmup_updates = self._n_warmup_updates or max(1, n_updates // WARMUP_SHARE)
+        if self._n_updates < n_warmup_updates and self._n_updates + n_updates <= n_warmup_updates:
             raise ValueError(
-                f"The warm-up takes n_warmup_updates={self._n_warmup_updates} updates, {self._n_updates} of which are "
+                f"The warm-up takes n_warmup_updates={n_warmup_updates} updates, {self._n_updates} of which are "
                 f"done, but this training has no more than {n_updates}: nothing would be inferred. Train for longer, "
                 "or pass auxiliary_kwargs=dict(n_warmup_updates=…) with less."
             )
+        self._n_warmup_updates = n_warmup_updates
 
     def finish_update(self) -> bool:
         """Count an update of PPO; say whether it ended the warm-up."""

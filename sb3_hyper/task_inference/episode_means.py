@@ -23,7 +23,7 @@ def episode_means(
     """
     n_begun = new_episode.long().cumsum(dim=0)
     # How many had begun before this trial: the latest value at a start, which grows; -1 before the first start.
-    before_trial = th.where(resets, n_begun - new_episode.long(), -1).cummax(dim=0).values
+    before_trial = th.where(resets, n_begun, -1).cummax(dim=0).values
     episode = n_begun - before_trial
     counts = (before_trial >= 0) & (episode < N_LOGGED_EPISODES)
     if mask is not None:

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from torch import nn
 
 from sb3_hyper.hypernetworks import BaseNetwork, Trunk
-from sb3_hyper.task_inference.checks import check_counts, check_weight
+from sb3_hyper.task_inference.checks import check_counts, check_learning_rate
 
 
 class AgentSpaces(NamedTuple):
@@ -41,7 +41,7 @@ class LatentSequences(NamedTuple):
     :param latents: ``(T, B, latent_dim)`` with the encoder's gradient
     :param resets: ``(T, B)`` bool, whether a trial starts
     :param new_episode: ``(T, B)`` bool, whether an episode starts that is not the trial's first
-    :param task: ``(T, B, task_dim)``, flattened as the observation's ``task``
+    :param task: ``(T, B, task_dim)``, flattened as the observation's ``task``; 0 wide where ``needs_task`` is False
     """
 
     latents: th.Tensor
@@ -118,9 +118,9 @@ class TrialObjective(AuxiliaryObjective):
 
     :param learning_rate: Adam's, a number or a schedule
     :param n_updates: steps after each update of PPO, at least 1; None: 3 for every 16 trials that ended in its
-        rollout, rounded up, as VariBAD's (Zintgraf et al. 2020)
+        rollout, rounded up, as VariBAD's on grids (Zintgraf et al. 2020)
     :param n_trials: trials of a step, at least 1
-    :param buffer_size: most steps of past trials that are kept, at least 1
+    :param buffer_size: most steps of past trials that are kept, at least 1; open trials come on top
     :raises ValueError: when a number is out of range
     """
 
@@ -128,8 +128,7 @@ class TrialObjective(AuxiliaryObjective):
         self, learning_rate: float | Callable[[float], float], n_updates: int | None, n_trials: int, buffer_size: int
     ) -> None:
         super().__init__()
-        if not callable(learning_rate):
-            check_weight(learning_rate=learning_rate)
+        check_learning_rate(learning_rate)
         check_counts(n_updates=1 if n_updates is None else n_updates, n_trials=n_trials, buffer_size=buffer_size)
         self.learning_rate = learning_rate
         self.n_updates = n_updates

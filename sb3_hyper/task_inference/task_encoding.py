@@ -7,7 +7,7 @@ from gymnasium import spaces
 from torch import nn
 from torch.nn import functional as F
 
-from sb3_hyper.task_inference.task_target import ClassTarget, NumberTarget, make_task_target
+from sb3_hyper.task_inference.task_target import ClassTarget, NumberTarget, TargetKind, make_task_target
 
 
 class TaskEncoding(nn.Module):
@@ -15,12 +15,13 @@ class TaskEncoding(nn.Module):
     What a network reads of a task.
 
     :param space: the space of the tasks
+    :param kind: "auto": one-hot where they are listed; or "classes" or "numbers"
     :raises ValueError: when it has no classes where they are needed, or cannot be flattened
     """
 
-    def __init__(self, space: spaces.Space[Any]) -> None:
+    def __init__(self, space: spaces.Space[Any], kind: TargetKind = "auto") -> None:
         super().__init__()
-        self._target = make_task_target(space)
+        self._target = make_task_target(space, kind)
         self.output_dim = self._target.output_dim
 
     def forward(self, tasks: th.Tensor) -> th.Tensor:

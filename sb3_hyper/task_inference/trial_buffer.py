@@ -28,14 +28,16 @@ class TrialBuffer:
     """
     The latest trials; the oldest ones are dropped where there are too many steps.
 
-    Rollouts cut trials wherever they end: the pieces wait here until the trial is complete. A trial that is longer than
-    the whole buffer is kept up to its bound, from its start.
+    Rollouts cut trials wherever they end: the pieces wait here until the trial is complete, and are not counted. A
+    trial that is longer than the whole buffer is kept up to its bound, from its start.
 
-    :param capacity: most steps, of all trials together
+    :param capacity: most steps, of all complete trials together
+    :param device: where trials of another buffer are taken to
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, device: th.device | str = "cpu") -> None:
         self.capacity = capacity
+        self.device = device
         self.trials: deque[Trial] = deque()
         self._n_steps = 0
         self._pieces: dict[int, list[Trial]] = {}
@@ -130,7 +132,7 @@ class TrialBuffer:
             return
         lengths = state["lengths"].tolist()
         names = [name for name in state if name.startswith("steps.")]
-        pieces = zip(*(th.split(state[name], lengths) for name in names), strict=True)
+        pieces = zip(*(th.split(state[name].to(self.device), lengths) for name in names), strict=True)
         for piece in pieces:
             # Copies of their own, no views that would keep all steps alive.
             parts = [part[: self.capacity].clone() for part in piece]

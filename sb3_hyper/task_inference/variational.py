@@ -96,7 +96,10 @@ class VariationalObjective(TrialObjective):
         kl = kl_chain(batch.mean, batch.log_variance, self.prior == "previous")[terms]
         kl_mean = (kl * counted).sum() / n_terms
         rewards, reward_error = self._reward_loss(batch, latents, counted, steps)
-        loss = self.kl_coef * kl_mean + self.reward_coef * (rewards * counted).sum() / n_terms
+        loss = self.reward_coef * (rewards * counted).sum() / n_terms
+        if self.kl_coef:
+            # Without weight it may be infinite, and 0 times that is no number.
+            loss = loss + self.kl_coef * kl_mean
         metrics = {"kl": kl_mean.detach(), "reward_error": reward_error, **_entropies(batch)}
         if self.state_decoder is not None:
             states, state_error = self._state_loss(self.state_decoder, batch, latents, counted, steps)

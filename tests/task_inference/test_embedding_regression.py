@@ -1,5 +1,6 @@
 """TI: who is told the task in the warm-up, what the warm-up leaves, and what the encoder learns after it."""
 
+import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
@@ -9,7 +10,7 @@ from torch.nn import functional as F
 from sb3_hyper import HyperPPO
 from sb3_hyper.hyper_ppo.warm_up import reinitialize
 from sb3_hyper.policies import POLICIES
-from sb3_hyper.task_inference import EmbeddingRegression, LatentSequences
+from sb3_hyper.task_inference import BaseNetworkRegression, EmbeddingRegression, LatentSequences
 from sb3_hyper.task_inference.task_encoding import TaskEncoding
 
 T, B, ROLLOUT = 5, 4, 64
@@ -165,6 +166,25 @@ def test_a_tenth_of_the_training_unless_somebody_says_otherwise(make_agent_space
     while objective.in_warm_up:
         objective.finish_update()
     assert objective.get_extra_state() == {"n_warmup_updates": n_warmup_updates, "n_updates": n_warmup_updates}
+
+
+def test_a_refused_training_leaves_the_warm_up_as_it_was(make_agent_spaces):
+    objective = EmbeddingRegression(make_agent_spaces(spaces.Discrete(3)))
+    with pytest.raises(ValueError, match="n_warmup_updates=1 updates, 0 of which are done"):
+        objective.begin(1)
+    objective.begin(40)
+    assert objective.get_extra_state()["n_warmup_updates"] == 4
+
+
+@pytest.mark.parametrize("objective", [EmbeddingRegression, BaseNetworkRegression])
+def test_whole_numbers_are_classes_unless_somebody_says_otherwise(objective, make_model, make_agent_spaces):
+    network = make_model("RNNHNPolicy").policy.agent
+    generators = ((network.trunk, network.actor), (network.trunk, network.critic))
+    space = make_agent_spaces(spaces.Box(0, 3, (1,), np.int64))._replace(generators=generators)
+    with pytest.raises(ValueError, match=r"a number where classes are needed.*auxiliary_kwargs=dict\(target='numbers'"):
+        objective(space)
+    tasks = objective(space, target="numbers").encoding(th.tensor([[0.0], [1.5], [3.0]]))
+    th.testing.assert_close(tasks, th.tensor([[-1.0], [0.0], [1.0]]))
 
 
 def test_warm_up_longer_than_training_is_refused(make_model):

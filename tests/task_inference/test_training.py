@@ -6,12 +6,13 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecFrameStack
+from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 
 from sb3_hyper import HyperPPO, RNNHNPolicy, make_trial
+from sb3_hyper.envs import TASK_DISTRIBUTIONS
 from sb3_hyper.evaluation import evaluate_adaptation
 from sb3_hyper.policies import POLICIES, PRIVILEGED_POLICIES
-from sb3_hyper.task_inference import AUXILIARY_OBJECTIVES, TaskRegression
+from sb3_hyper.task_inference import AUXILIARY_OBJECTIVES, AuxiliaryLoss, MinibatchObjective, TaskRegression
 
 INFERRING = [name for name, policy in POLICIES.items() if policy.auxiliary_class is not None]
 TASK_REGRESSING = [name for name in INFERRING if POLICIES[name].auxiliary_class is TaskRegression]
@@ -97,11 +98,12 @@ def test_parameters_can_be_taken_and_given(name, make_model):
     assert same(state_of(second), state_of(first))
 
 
-@pytest.mark.parametrize("name", INFERRING)
+@pytest.mark.parametrize("name", [*INFERRING, "RNNHNPolicy"])
 def test_trained_agent_plays_where_no_task_is_shown(name, make_model, make_envs, tmp_path):
-    model = make_model(name, make_envs(expose_task=name in NEEDING))
+    model = make_model(name, make_envs(expose_task=True))
     model.learn(2 * ROLLOUT)
     assert "task" not in model.policy.observation_space.spaces
+    assert ("task" in model.rollout_buffer.observations) == (name in NEEDING)
     model.save(tmp_path / "model")
     shown, hidden = make_envs(n_envs=2), make_envs(n_envs=2, expose_task=False)
     returns = [
@@ -111,7 +113,6 @@ def test_trained_agent_plays_where_no_task_is_shown(name, make_model, make_envs,
             (HyperPPO.load(tmp_path / "model", env=hidden), hidden),
             (model, shown),
         )
-        if name in NEEDING or env is hidden
     ]
     for other in returns[1:]:
         np.testing.assert_array_equal(other, returns[0])
@@ -184,6 +185,45 @@ def test_environment_without_task_is_refused_before_training(name, make_envs, ma
     assert model.num_timesteps == 0
 
 
+@pytest.mark.parametrize("name", NEEDING)
+def test_a_task_that_is_normalised_is_refused(name, make_envs, make_model):
+    """Its classes could not be told any more, and they would move as the running moments do."""
+    with pytest.raises(ValueError, match=r"VecNormalize changes the task.*norm_obs_keys=\['new_episode', 'obs"):
+        make_model(name, VecNormalize(make_envs()))
+    others = [key for key in make_envs().observation_space.spaces if key != "task"]
+    make_model(name, VecNormalize(make_envs(), norm_obs_keys=others)).learn(ROLLOUT * 2)
+    make_model(name, VecNormalize(make_envs(), norm_obs=False))
+
+
+@pytest.mark.parametrize(("name", "kwargs"), [("MultiHNPolicy", {}), ("RNNHNPolicy", {"encoder_input": "task"})])
+def test_who_is_told_the_task_infers_nothing(name, kwargs, make_model):
+    with pytest.raises(ValueError, match=f"{name} is told the task, and TaskRegression teaches.*auxiliary_class out"):
+        make_model(name, auxiliary_class="TaskRegression", policy_kwargs=kwargs)
+
+
+class StateRegression(MinibatchObjective):
+    """Somebody's own: it needs no task and measures nothing."""
+
+    needs_task = False
+
+    def __init__(self, agent):
+        super().__init__()
+        self.head = th.nn.Linear(agent.latent_dim, 1)
+
+    def loss(self, batch):
+        assert batch.task.shape == (*batch.resets.shape, 0) and batch.new_episode.shape == batch.resets.shape
+        return AuxiliaryLoss(self.head(batch.latents).square().mean(), {})
+
+
+@pytest.mark.parametrize("env_id", ["GridNavi-v0", "CartPole-v1"])
+def test_an_objective_of_ones_own_needs_no_task(env_id, make_envs, make_model):
+    env = make_envs() if env_id in TASK_DISTRIBUTIONS else make_vec_env(env_id, 4)
+    model = make_model("RNNHNPolicy", env, auxiliary_class=StateRegression)
+    before = [p.detach().clone() for p in model.auxiliary.objective.parameters()]
+    model.learn(2 * ROLLOUT)
+    assert not any(map(th.equal, before, model.auxiliary.objective.parameters()))
+
+
 @pytest.mark.parametrize("name", PRIVILEGED_POLICIES)
 def test_privileged_policies_refuse_to_be_built_without_task(name, make_envs, make_model):
     with pytest.raises(ValueError, match=r"without a key 'task'.*expose_task=True.*RNNHNPolicy"):
@@ -242,7 +282,7 @@ def test_unknown_keywords_of_an_objective(name, make_model):
 
 @pytest.mark.slow
 def test_task_error_falls(make_envs):
-    """Two goals on a 3 x 3 hall: after some training the task is known better, and better late than early."""
+    """Two cues on a short T-maze: after some training the task is known better than by chance."""
     env = make_vec_env("TMazeLS-v0", 16, seed=0, env_kwargs={"corridor_length": 4, "expose_task": True})
     model = HyperPPO("TINaivePolicy", env, n_steps=64, batch_size=256, learning_rate=3e-3, n_epochs=2, seed=0)
     errors = []

@@ -129,3 +129,10 @@ def test_loaded_trials_do_not_keep_others_alive():
     smaller.load_state_dict(buffer.state_dict())
     assert kept(smaller) == [[9, 10, 11]]
     assert smaller.trials[0]["number"].untyped_storage().nbytes() == 3 * 8
+
+
+def test_loaded_trials_come_to_the_buffers_device():
+    buffer, other = TrialBuffer(100), TrialBuffer(100, "meta")
+    add(buffer, play([5, 4, 3], 12))
+    other.load_state_dict(buffer.state_dict())
+    assert [trial["number"].device.type for trial in other.trials] == ["meta"] * 3

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
 from torch.distributions import Independent, Normal, kl_divergence
 
 from sb3_hyper import HyperPPO
@@ -157,6 +158,11 @@ def test_decoder_pairs_every_latent_with_every_transition(hidden_dims):
         ({"state_coef": -1}, "state_coef=-1"),
         ({"prior": "previos"}, "Unknown prior 'previos'.*Did you mean 'previous'"),
         ({"n_updates": 0}, "n_updates=0, wanted at least 1"),
+        ({"n_updates": 2.5}, "n_updates=2.5, wanted at least 1, and a whole number"),
+        ({"n_updates": "3"}, "n_updates='3'"),
+        ({"buffer_size": 1e5}, "buffer_size=100000.0"),
+        ({"n_trials": True}, "n_trials=True"),
+        ({"learning_rate": "lin_1e-3"}, "learning_rate='lin_1e-3', wanted a number, 0 or above, or a schedule"),
         ({"n_trials": 0}, "n_trials=0"),
         ({"buffer_size": 0}, "buffer_size=0"),
         ({"n_elbo_terms": 0}, "n_elbo_terms=0, wanted at least 1"),
@@ -169,6 +175,12 @@ def test_decoder_pairs_every_latent_with_every_transition(hidden_dims):
 def test_impossible_settings(make_agent_spaces, kwargs, message):
     with pytest.raises(ValueError, match=message):
         VariationalObjective(make_agent_spaces(), **kwargs)
+
+
+def test_a_divergence_without_weight_may_be_infinite(make_agent_spaces):
+    objective, batch = VariationalObjective(make_agent_spaces(), kl_coef=0.0), make_batch()
+    loss, metrics = objective.loss(batch._replace(log_variance=batch.log_variance - 200))
+    assert not metrics["kl"].isfinite() and loss.isfinite()
 
 
 @pytest.mark.parametrize("space", [spaces.Box(0, 255, (3, 36, 36), np.uint8), spaces.Dict(a=spaces.Box(-1, 1, (3,)))])
@@ -228,6 +240,27 @@ def test_own_steps_train_encoder_and_decoders_and_nothing_else(name, make_model)
     for (m, name), old in before.items():
         moved = not th.equal(dict(modules[m].named_parameters())[name], old)
         assert moved == (m == "objective" or name.startswith(inferring)), name
+
+
+def test_a_trial_may_begin_in_one_training_and_end_in_the_next(make_model):
+    """Trials have 8 steps: every second call completes one in each of the 4 environments."""
+    model = make_model("VIPolicy", n_steps=4, batch_size=16)
+    for _ in range(6):
+        model.learn(4 * 4, reset_num_timesteps=False)
+    assert len(model.auxiliary.trials.trials) == 3 * 4
+
+
+def test_a_trial_with_steps_that_nobody_saw_is_left_out(make_model):
+    class BreakOff(BaseCallback):
+        def _on_step(self):
+            return self.num_timesteps < 4 * 6
+
+    model = make_model("VIPolicy", n_steps=4, batch_size=16)
+    model.learn(4 * 100, BreakOff())
+    assert model.num_timesteps == 4 * 6
+    model.learn(4 * 12, reset_num_timesteps=False)
+    lengths = {len(trial["rewards"]) for trial in model.auxiliary.trials.trials}
+    assert lengths == {8} and len(model.auxiliary.trials.trials) == 4
 
 
 @pytest.mark.parametrize(
