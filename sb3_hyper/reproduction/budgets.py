@@ -59,7 +59,7 @@ GRID_NAVI_INITIALIZATION: dict[Budget, Training] = {
     "paper": GRID_NAVI["paper"],
 }
 POINT_NAV: dict[Budget, Training] = {
-    "small": Training(1_000_000, {"size": "S", "encoder_dim": 128, "net_arch": [32, 32]}),
+    "small": Training(400_000, {"size": "S"}),
     "paper": Training(4_000_000, _PAPER_SIZE_2023),
 }
 HALF_CHEETAH_DIR: dict[Budget, Training] = {
