@@ -173,7 +173,8 @@ def test_objectives_parameters_share_the_policys_learning_rate(make_model):
 def test_registered_environment_shows_its_task_to_those_who_need_it():
     for name in (*NEEDING, *PRIVILEGED_POLICIES):
         model = HyperPPO(name, "GridNavi-v0", n_steps=60, batch_size=60, policy_kwargs={"encoder_dim": 8})
-        model.learn(120)
+        assert "task" in model.env.observation_space.spaces and "task" in model.rollout_buffer.observations
+    model.learn(120)
     assert "task" not in HyperPPO("RNNHNPolicy", "GridNavi-v0").observation_space.spaces
 
 
