@@ -195,6 +195,11 @@ def run_task_error(options: argparse.Namespace) -> None:
     for agent in options.agents:
         with _trained_agent(argparse.Namespace(**{**vars(options), "agent": agent})) as (model, env):
             results.append(analysis.task_error(model, env, *settings))
+        if results[-1].environment != results[0].environment:
+            raise ValueError(
+                f"{agent} plays {results[-1].environment}, {options.agents[0]} {results[0].environment}: give agents "
+                "of one environment, and call once for each."
+            )
     _report(options.output, "task-error", results)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sb3_hyper.envs.bandit import Bandit
+from sb3_hyper.envs.finite_tasks import FiniteTaskSpace
 from sb3_hyper.envs.grid_navi import GridNavi, GridNaviDense, GridNaviShow
 from sb3_hyper.envs.meta_world import MetaWorldEnv
 from sb3_hyper.envs.meta_world_benchmark import META_WORLD_IDS
@@ -49,6 +50,7 @@ __all__ = [
     "AntGoal",
     "AntGoalSparse",
     "Bandit",
+    "FiniteTaskSpace",
     "GridNavi",
     "GridNaviDense",
     "GridNaviShow",

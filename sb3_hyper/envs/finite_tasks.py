@@ -22,11 +22,17 @@ class FiniteTaskSpace(spaces.Box):
     It is a box so that every library knows its shape and bounds; membership and sampling are exact.
 
     :param tasks: The tasks, one a row, shape ``(n_tasks, task_dim)``.
+    :raises ValueError: If there are no rows, or something else than rows.
     """
 
-    def __init__(self, tasks: npt.NDArray[np.float32]) -> None:
-        self.tasks = tasks
-        super().__init__(low=tasks.min(axis=0), high=tasks.max(axis=0), dtype=np.float32)
+    def __init__(self, tasks: npt.ArrayLike) -> None:
+        self.tasks: npt.NDArray[np.float32] = np.asarray(tasks, np.float32)
+        if self.tasks.ndim != 2 or not self.tasks.size:
+            raise ValueError(
+                f"Got tasks of shape {self.tasks.shape}, wanted one task a row, (n_tasks, task_dim): [[0.3], [1.0]] "
+                "for two tasks of one number."
+            )
+        super().__init__(low=self.tasks.min(axis=0), high=self.tasks.max(axis=0), dtype=np.float32)
 
     def contains(self, x: Any) -> bool:
         """

@@ -144,11 +144,17 @@ def make_task_target(space: spaces.Space[Any], kind: TargetKind = "auto") -> Tas
     if factors is not None:
         return ClassTarget(factors)
     is_whole = isinstance(space, spaces.Box) and np.dtype(space.dtype).kind in "iu"
-    if kind == "classes" or (kind == "auto" and is_whole):
+    if kind == "classes" and not is_whole:
+        raise ValueError(
+            f"target='classes', but tasks of {space} are not listed. Make the environment's task_space a Discrete, "
+            "MultiDiscrete or sb3_hyper.envs.FiniteTaskSpace, or leave target out: they are regressed as numbers."
+        )
+    if kind != "numbers" and is_whole:
         raise ValueError(
             f"The task is an element of {space}, a number where classes are needed: a regression would put task 1 "
-            "between tasks 0 and 2. Make the environment's task_space a Discrete, MultiDiscrete or FiniteTaskSpace, or "
-            "say auxiliary_kwargs=dict(target='numbers') if the tasks are numbers indeed."
+            "between tasks 0 and 2. Make the environment's task_space a Discrete, MultiDiscrete or "
+            "sb3_hyper.envs.FiniteTaskSpace, or say auxiliary_kwargs=dict(target='numbers') if the tasks are numbers "
+            "indeed."
         )
     box = spaces.flatten_space(space)
     if not isinstance(box, spaces.Box):

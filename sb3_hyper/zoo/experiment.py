@@ -47,6 +47,13 @@ def _use_our_vec_env(experiment: ExperimentManager) -> None:
         experiment.vec_env_kwargs.setdefault("start_method", "spawn")
 
 
+def _read_schedule(experiment: ExperimentManager, hyperparams: dict[str, Any]) -> None:
+    """Let an objective's learning rate be spelled as PPO's: ``lin_1e-3``."""
+    auxiliary = hyperparams.get("auxiliary_kwargs")
+    if isinstance(auxiliary, dict) and isinstance(auxiliary.get("learning_rate"), str):
+        hyperparams["auxiliary_kwargs"] = experiment._preprocess_schedules(dict(auxiliary))
+
+
 def _show_task_where_needed(manager: type[ExperimentManager], algorithm: str) -> None:
     original = manager.read_hyperparameters
 
@@ -55,6 +62,7 @@ def _show_task_where_needed(manager: type[ExperimentManager], algorithm: str) ->
         hyperparams, saved = original(self)
         if self.algo == algorithm:
             show_task_where_needed(self, hyperparams, saved)
+            _read_schedule(self, hyperparams)
         return hyperparams, saved
 
     manager.read_hyperparameters = read_hyperparameters  # type: ignore[method-assign]

@@ -160,6 +160,7 @@ def test_comparisons_pick_the_published_steps():
         (["task-error", RUN, "--n-trials", "3"], "n_trials=3: wanted at least 4"),
         (["task-error", RUN, "--ridge", "0"], "ridge=0.0: wanted a positive weight"),
         (["task-error", RUN / "TMazeLS-v0.zip"], "Give --env, or the run's folder"),
+        (["task-error", RUN, RUN.with_name("GridNavi-v0_1"), "--n-trials", "16"], "GridNavi-v0_1 plays GridNavi"),
         (["training", "RNPolicy"], "Did you mean 'RNNPolicy'"),
         (["training", "--env", "GridNav-v0"], "GridNavi"),
         (["training", "--gym-packages", "nobody_has_this"], "No module named 'nobody_has_this'"),

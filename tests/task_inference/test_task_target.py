@@ -81,7 +81,7 @@ def test_numbers_where_somebody_says_so():
     [
         (spaces.Box(0, 3, (1,), np.int64), "auto", "a number where classes are needed"),
         (spaces.Box(0, 3, (1,), np.int64), "classes", "a number where classes are needed"),
-        (spaces.Box(0, 3, (1,)), "classes", "a number where classes are needed"),
+        (spaces.Box(0, 3, (1,)), "classes", "target='classes', but tasks of Box.* are not listed"),
         (spaces.Box(0, 3, (1,)), "clases", "Unknown target 'clases'.*Did you mean 'classes'"),
         (spaces.Sequence(spaces.Discrete(2)), "auto", "cannot be flattened"),
     ],
@@ -89,3 +89,10 @@ def test_numbers_where_somebody_says_so():
 def test_what_cannot_be_regressed(space, kind, message):
     with pytest.raises(ValueError, match=message):
         make_task_target(space, kind)
+
+
+def test_tasks_are_listed_one_a_row():
+    assert FiniteTaskSpace([[0.3], [1]]) == FiniteTaskSpace(np.float32([[0.3], [1]]))
+    for tasks in ([0.3, 1.0], [], [[]]):
+        with pytest.raises(ValueError, match=r"wanted one task a row, \(n_tasks, task_dim\)"):
+            FiniteTaskSpace(tasks)

@@ -87,3 +87,25 @@ def test_all_others_see_none(make_experiment: MakeExperiment) -> None:
 def test_unknown_policies_are_reported_as_ever(make_experiment: MakeExperiment) -> None:
     with pytest.raises(ValueError, match="Did you mean 'TINaivePolicy'"):
         set_up(make_experiment, "TINaivPolicy")
+
+
+def test_training_goes_on_with_the_saved_policy_whatever_the_hyperparameters_say(
+    make_experiment: MakeExperiment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = set_up(make_experiment, "TINaivePolicy")[1][0]
+    model.save(tmp_path / "saved")
+    capsys.readouterr()
+    # RNNHNPolicy is what the YAML file says, for who continues and repeats nothing.
+    goes_on = {"trained_agent": str(tmp_path / "saved.zip")}
+    for given, notices in (("RNNHNPolicy", 1), ("TINaivePolicy", 0)):
+        _, (loaded, config) = set_up(make_experiment, given, **goes_on)
+        assert type(loaded.policy).__name__ == config["policy"] == "TINaivePolicy"
+        assert shows_task(loaded.env)
+        assert capsys.readouterr().out.count("Continuing with TINaivePolicy, as saved") == notices
+
+
+def test_an_objectives_learning_rate_is_spelled_as_ppos(make_experiment: MakeExperiment) -> None:
+    given = {"auxiliary_kwargs": {"learning_rate": "lin_1e-3", "n_trials": 2}}
+    _, (model, config) = set_up(make_experiment, "VIPolicy", hyperparams=given)
+    assert [model.auxiliary.schedule(left) for left in (1.0, 0.5, 0.0)] == pytest.approx([1e-3, 5e-4, 0.0])
+    assert config["auxiliary_kwargs"] == given["auxiliary_kwargs"]

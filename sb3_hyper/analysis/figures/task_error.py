@@ -40,6 +40,7 @@ def task_error_figure(*results: TaskErrorCurves) -> Figure:
     errors.set_ylim(bottom=0)
     for axes in others:
         dress(axes, "Entropy of the belief", "transitions seen", "nats")
+        axes.legend(loc="upper right", frameon=False, fontsize=9, labelcolor=TEXT_COLOR)
     for axes in (errors, *others):
         _mark_episodes(axes, results[0])
     figure.suptitle(
