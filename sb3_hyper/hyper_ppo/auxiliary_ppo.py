@@ -42,11 +42,13 @@ class AuxiliaryPPO(TrialPPO):
     def _set_up_policy(self) -> spaces.Space[Any]:
         """Build the policy and its objective; return the space of what rollouts keep: more than the policy may see."""
         objective = self._objective(self.policy_class)
-        if not sees_task(self.policy_class, self.policy_kwargs):
+        is_told = sees_task(self.policy_class, self.policy_kwargs)
+        if not is_told:
             self.observation_space = task_blind(self.observation_space)
         rollout_space: spaces.Space[Any] = self.observation_space
         if objective is not None and objective.needs_task:
-            self._check_is_not_told(objective)
+            if is_told:
+                raise self._infers_what_it_is_told(objective)
             if self.task_space is None and self.env is not None:
                 self.task_space = task_space_of(self.env)
             rollout_space = with_task(self.observation_space, self.task_space)
@@ -60,13 +62,11 @@ class AuxiliaryPPO(TrialPPO):
             self.auxiliary = make_auxiliary_training(objective, self._objective_kwargs(), self.policy, self.task_space)
         return rollout_space
 
-    def _check_is_not_told(self, objective: type[AuxiliaryObjective]) -> None:
-        """Raise ValueError where the policy sees what it would learn to infer."""
-        if sees_task(self.policy_class, self.policy_kwargs):
-            raise ValueError(
-                f"{self.policy_class.__name__} is told the task, and {objective.__name__} teaches an encoder to infer "
-                "it. Leave auxiliary_class out, or take a policy that is not told: 'RNNHNPolicy' for example."
-            )
+    def _infers_what_it_is_told(self, objective: type[AuxiliaryObjective]) -> ValueError:
+        return ValueError(
+            f"{self.policy_class.__name__} is told the task, and {objective.__name__} teaches an encoder to infer "
+            "it. Leave auxiliary_class out, or take a policy that is not told: 'RNNHNPolicy' for example."
+        )
 
     def _check_no_objective(self) -> None:
         """Raise ValueError where settings speak of an objective that is not there."""

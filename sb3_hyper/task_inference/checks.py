@@ -4,17 +4,20 @@ from collections.abc import Sequence
 from numbers import Integral
 
 
+def _is_weight(number: object) -> bool:
+    return isinstance(number, (int, float)) and 0 <= number < float("inf")
+
+
 def check_weight(**weights: object) -> None:
     """Raise ValueError unless all of these settings are finite numbers, 0 or above."""
     for name, weight in weights.items():
-        if not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
+        if not _is_weight(weight):
             raise ValueError(f"{name}={weight!r}, wanted a weight of a loss: a number, 0 or above.")
 
 
 def check_learning_rate(learning_rate: object) -> None:
     """Raise ValueError unless it is a schedule or a finite number, 0 or above."""
-    is_number = isinstance(learning_rate, (int, float)) and 0 <= learning_rate < float("inf")
-    if not is_number and not callable(learning_rate):
+    if not _is_weight(learning_rate) and not callable(learning_rate):
         raise ValueError(
             f"learning_rate={learning_rate!r}, wanted a number, 0 or above, or a schedule: a function of the progress "
             "that remains, from 1 to 0, as stable_baselines3.common.utils.LinearSchedule(1e-3, 0, 1) is."

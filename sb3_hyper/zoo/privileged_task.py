@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import zipfile
 from typing import TYPE_CHECKING, Any
 
-from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.save_util import json_to_data
 
 from sb3_hyper.hyper_ppo import HyperPPO
 from sb3_hyper.hyper_ppo.privileged_task import check_shows_task, is_privileged, needs_task, objective_of
@@ -42,8 +43,9 @@ def show_task_where_needed(experiment: ExperimentManager, hyperparams: dict[str,
     """
     policy_class, auxiliary_class = _policy_class(hyperparams.get("policy")), hyperparams.get("auxiliary_class")
     if experiment.continue_training:
-        data, _, _ = load_from_zip_file(experiment.trained_agent, device="cpu")
-        assert data is not None
+        # RL-Zoo loads the rest, weights and buffers, itself.
+        with zipfile.ZipFile(experiment.trained_agent) as archive:
+            data = json_to_data(archive.read("data").decode())
         if data["policy_class"] is not policy_class:
             policy_class = data["policy_class"]
             saved["policy"] = _spelled(policy_class)
