@@ -31,13 +31,12 @@ _PAPER_SIZE_2023 = {"size": "XL", "latent_dim": 10}
 # The papers choose one of five learning rates for each method; which one, they do not say.
 _PAPER_MEMORY = {"learning_rate": 1e-3, "gamma": 0.95, "clip_range": 0.05, "clip_range_vf": 0.05, "ent_coef": 0.1}
 
-T_LS: dict[Budget, Training] = {
+T_MAZE: dict[Budget, Training] = {
     "small": Training(600_000, {"size": "S"}),
     "paper": Training(1_500_000, _PAPER_SIZE, _PAPER_MEMORY),
 }
-T_LATENT: dict[Budget, Training] = {"small": Training(1_000_000, {"size": "S"}), "paper": T_LS["paper"]}
 T_AGREEMENT: dict[Budget, Training] = {
-    "small": Training(1_000_000, {"size": "S"}),
+    "small": T_MAZE["small"],
     "paper": Training(10_000_000, _PAPER_SIZE, _PAPER_MEMORY),
 }
 PLANNING_3X3: dict[Budget, Training] = {

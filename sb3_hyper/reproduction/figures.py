@@ -14,8 +14,7 @@ from sb3_hyper.reproduction.budgets import (
     PLANNING_3X3,
     POINT_NAV,
     T_AGREEMENT,
-    T_LATENT,
-    T_LS,
+    T_MAZE,
     Budget,
     Training,
 )
@@ -61,7 +60,8 @@ class Figure:
 
 SPLAGGER, AMRL = Method("SplAgger", "SplAggerPolicy"), Method("AMRL", "AMRLPolicy")
 RNN, RNN_S, RNN_HN = Method("RNN", "RNNPolicy"), Method("RNN+S", "RNNSPolicy"), Method("RNN+HN", "RNNHNPolicy")
-_T_MAZES = {"TMazeLS-v0": T_LS, "TMazeAgreement-v0": T_AGREEMENT, "TMazeLatent-v0": T_LATENT}
+MAX = Method("Max", "MaxPolicy")
+_T_MAZES = {"TMazeLS-v0": T_MAZE, "TMazeAgreement-v0": T_AGREEMENT, "TMazeLatent-v0": T_MAZE}
 _2022 = "https://arxiv.org/abs/2210.11348"
 _2023 = "https://arxiv.org/abs/2309.14970"
 _2024 = "https://arxiv.org/abs/2403.03020"
@@ -79,7 +79,7 @@ _ENTRIES = (
         source="Beck et al. 2024, memory benchmarks, T-LS",
         link=_2024,
         methods=(SPLAGGER, AMRL, RNN_HN),
-        environments={"TMazeLS-v0": T_LS},
+        environments={"TMazeLS-v0": T_MAZE},
         note=_ONE_LEARNING_RATE,
     ),
     Figure(
@@ -129,9 +129,18 @@ _ENTRIES = (
         title="Memory benchmarks",
         source="Beck et al. 2024, memory benchmarks",
         link=_2024,
-        methods=(SPLAGGER, AMRL, RNN_HN, RNN, Method("Max", "MaxPolicy")),
+        methods=(SPLAGGER, AMRL, RNN_HN, RNN, MAX),
         environments={**_T_MAZES, "PlanningGame3x3-v0": PLANNING_3X3, "MineMaze-v0": MC_LS},
         note=f"MineMaze-v0 stands for MC-LS, with pictures of its own. {_ONE_LEARNING_RATE}",
+    ),
+    Figure(
+        name="order",
+        title="Memories of order, of rare events and of statistics",
+        source="Beck et al. 2024, memory benchmarks, with T-Order in place of T-LS",
+        link=_2024,
+        methods=(SPLAGGER, MAX, Method("CNP", "CNPPolicy"), RNN_HN),
+        environments={"TMazeOrder-v0": T_MAZE, "TMazeAgreement-v0": T_AGREEMENT, "TMazeLatent-v0": T_MAZE},
+        note=f"TMazeOrder-v0 is not the paper's. {_ONE_LEARNING_RATE}",
     ),
     Figure(
         name="aggregators",
@@ -166,7 +175,7 @@ _ENTRIES = (
         methods=(
             SPLAGGER,
             Method("SplAgger, straight through (AMRL)", "AMRLPolicy"),
-            Method("Max", "MaxPolicy"),
+            MAX,
             Method("Max, straight through", "MaxSTPolicy"),
         ),
         environments=_T_MAZES,

@@ -102,4 +102,5 @@ def test_a_figure_for_real_killed_in_the_middle(tmp_path):
     assert command.returncode == 0, output
     assert models[0].stat().st_mtime_ns == written
     assert len(list(tmp_path.glob("reproduced/runs/*/hyper_ppo/*/*.zip"))) == 2
-    assert f"\n{ENV}\n\nmethod" in output and (tmp_path / "reproduced" / "grids-small-15000" / "report.html").is_file()
+    assert f"\n{ENV}\n\nmethod" in output
+    assert (tmp_path / "reproduced" / "grids-small-15000-GridNavi-v0-RNN" / "report.html").is_file()
