@@ -143,6 +143,25 @@ _ENTRIES = (
         note=f"TMazeOrder-v0 is not the paper's. {_ONE_LEARNING_RATE}",
     ),
     Figure(
+        name="sequence-models",
+        title="Other sequence models, alone and with SplAgger's aggregator",
+        source="Beck et al. 2023, conclusion, where it is the open question; memory benchmarks of 2024",
+        link=_2023,
+        methods=(
+            RNN_HN,
+            SPLAGGER,
+            Method("LSTM-InvInit", "LSTMInvInitPolicy"),
+            Method("LRU", "LRUPolicy"),
+            Method("SplAgger on LRU", "SplAggerLRUPolicy"),
+            Method("minGRU", "MinGRUPolicy"),
+            Method("SplAgger on minGRU", "SplAggerMinGRUPolicy"),
+            # No T-maze's trial is longer.
+            Method("Transformer", "TransformerPolicy", {"encoder_kwargs": {"context_length": 400}}),
+        ),
+        environments={**_T_MAZES, "TMazeOrder-v0": T_MAZE},
+        note=_ONE_LEARNING_RATE,
+    ),
+    Figure(
         name="aggregators",
         title="SplAgger with other aggregators",
         source="Beck et al. 2024, ablation of the aggregator",
