@@ -85,13 +85,18 @@ def run_command(
     :param parser: the command line; knows ``--num-threads``
     :param run: does the work
     :param arguments: what follows the command's name; None: this process's
-    :return: exit status: 0, or 1 where something that the user gave was wrong
+    :return: exit status: 0, or 1 where something that the user gave was wrong or nobody reads what is printed
     """
     options = parser.parse_args(arguments)
     if options.num_threads > 0:
         th.set_num_threads(options.num_threads)
     try:
         run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # "| head" has read enough; what is left must go somewhere, or the interpreter complains of it when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (OSError, ValueError, TypeError, ImportError, gym.error.Error) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

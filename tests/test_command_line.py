@@ -1,10 +1,12 @@
 """How the commands read their options."""
 
 import argparse
+import os
+import sys
 
 import pytest
 
-from sb3_hyper.command_line import check_output_folder, whole_number
+from sb3_hyper.command_line import check_output_folder, run_command, whole_number
 
 
 @pytest.mark.parametrize(("text", "number"), [("100000", 100_000), ("1e5", 100_000), ("6.5e2", 650), ("-3", -3)])
@@ -36,3 +38,15 @@ def test_an_output_folder_must_let_one_write(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(ValueError, match="nothing can be written to"):
         check_output_folder(tmp_path / "a")
+
+
+def test_whoever_stops_reading_is_no_error(monkeypatch, capsys):
+    read, written = os.pipe()
+    os.close(read)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--num-threads", type=int, default=0)
+    with os.fdopen(written, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert run_command(parser, lambda options: print("a line"), []) == 1
+        print("what is printed later is lost")
+    assert capsys.readouterr().err == ""
