@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from typing_extensions import override
 
+from sb3_hyper.checks import check_keywords
 from sb3_hyper.errors import unknown_name
 
 Accumulation = Literal["sum", "max", "softmax", "associative"]
@@ -31,12 +32,16 @@ class Aggregator(nn.Module, ABC):
     """
 
     trusts_parts: ClassVar[bool] = False
-    """Whether ``parts`` describes this class's :meth:`combine`: a subclass with a new one says its parts anew."""
+    """
+    Whether ``parts`` describes this class's :meth:`combine`. A class that brings a ``combine`` says so in its body;
+    otherwise the scan uses ``combine`` and nothing else.
+    """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "combine" in cls.__dict__ or "__init__" in cls.__dict__:
-            cls.trusts_parts = "__init__" in cls.__dict__
+        if "trusts_parts" not in cls.__dict__:
+            parent = next(base for base in cls.__mro__[1:] if issubclass(base, Aggregator))
+            cls.trusts_parts = parent.trusts_parts and cls.combine is parent.combine
 
     def __init__(self, input_dim: int) -> None:
         super().__init__()
@@ -95,6 +100,8 @@ class Aggregator(nn.Module, ABC):
 class Sum(Aggregator):
     """The sum of the encodings: state s, combine +, readout s."""
 
+    trusts_parts = True
+
     def __init__(self, input_dim: int) -> None:
         super().__init__(input_dim)
         self.parts = (("sum", input_dim),)
@@ -141,6 +148,8 @@ class Max(Aggregator):
     m.
     """
 
+    trusts_parts = True
+
     def __init__(self, input_dim: int) -> None:
         super().__init__(input_dim)
         self.parts = (("max", input_dim),)
@@ -172,6 +181,8 @@ class UnboundedMax(Aggregator):
     The maximum started at minus infinity: state (m, whether any transition came), readout m, or 0 for the empty trial.
     """
 
+    trusts_parts = True
+
     def __init__(self, input_dim: int) -> None:
         super().__init__(input_dim)
         self.parts = (("associative", input_dim + 1),)
@@ -193,6 +204,8 @@ class UnboundedMax(Aggregator):
 
 class MeanMax(Aggregator):
     """The mean of one half of the encoding and the maximum of the other (Beck et al. 2024, ablations)."""
+
+    trusts_parts = True
 
     def __init__(self, input_dim: int) -> None:
         super().__init__(input_dim)
@@ -283,10 +296,12 @@ class WeightedSoftmax(Aggregator):
     :param temperature: where t starts; 0.1 in Beck et al. 2024
     """
 
+    trusts_parts = True
+
     def __init__(self, input_dim: int, temperature: float = 0.1) -> None:
         super().__init__(input_dim)
-        if temperature <= 0:
-            raise ValueError(f"{type(self).__name__} got temperature={temperature}, wanted a positive number.")
+        if not 0 < temperature < float("inf"):
+            raise ValueError(f"{type(self).__name__} got temperature={temperature}, wanted a positive, finite number.")
         self.log_temperature = nn.Parameter(th.tensor(float(temperature)).log())
         self.output_dim = self._value_dim()
         self.parts = (("softmax", 3 * self.output_dim),)
@@ -343,22 +358,24 @@ AGGREGATORS: dict[str, type[Aggregator]] = {
 """The aggregators by the name that ``policy_kwargs`` and the zoo's YAML use."""
 
 
-def make_aggregator(aggregator: str | type[Aggregator], input_dim: int) -> Aggregator:
+def make_aggregator(aggregator: str | type[Aggregator], input_dim: int, **aggregator_kwargs: Any) -> Aggregator:
     """
     Build an aggregator from its name or class.
 
     :param aggregator: a name in ``AGGREGATORS``, or a subclass of :class:`Aggregator`
     :param input_dim: width of the encodings
+    :param aggregator_kwargs: further keyword arguments of that aggregator, for example ``temperature``
     :return: the aggregator
     :raises ValueError: when the name is unknown, or the width does not suit it
-    :raises TypeError: when it is neither
+    :raises TypeError: when it is neither, or does not take one of the keywords
     """
-    if isinstance(aggregator, str):
-        if aggregator not in AGGREGATORS:
-            raise unknown_name("aggregator", aggregator, AGGREGATORS)
-        aggregator = AGGREGATORS[aggregator]
-    if not issubclass(aggregator, Aggregator):
+    if isinstance(aggregator, str) and aggregator not in AGGREGATORS:
+        raise unknown_name("aggregator", aggregator, AGGREGATORS)
+    make: Any = AGGREGATORS[aggregator] if isinstance(aggregator, str) else aggregator
+    if not isinstance(make, type) or not issubclass(make, Aggregator):
         raise TypeError(
-            f"aggregator={aggregator}: wanted a subclass of Aggregator, or a name ({', '.join(AGGREGATORS)})."
+            f"aggregator={aggregator!r}: wanted a subclass of Aggregator, or a name ({', '.join(AGGREGATORS)})."
         )
-    return aggregator(input_dim)
+    check_keywords("aggregator", make, aggregator_kwargs)
+    made: Aggregator = make(input_dim, **aggregator_kwargs)
+    return made

@@ -187,7 +187,49 @@ class OverwrittenMax(AGGREGATORS["Max"]):
         return first + second + first * second
 
 
-def test_a_new_operation_is_not_accumulated_as_its_parents():
-    aggregator, lifted, resets = OverwrittenMax(3), th.rand(20, 2, 3), th.rand(20, 2) < 0.2
+class WithANumber(AGGREGATORS["Max"]):
+    """The same, with an ``__init__`` that says nothing of ``parts``."""
+
+    combine = OverwrittenMax.combine
+
+    def __init__(self, input_dim):
+        super().__init__(input_dim)
+        self.number = 3.0
+
+
+class Mixin:
+    """An operation that comes from a class that is no aggregator."""
+
+    combine = OverwrittenMax.combine
+
+
+class Mixed(Mixin, AGGREGATORS["Max"]):
+    """Has its operation from the mixin."""
+
+
+class Child(OverwrittenMax):
+    """A child of the first, with an ``__init__``."""
+
+    def __init__(self, input_dim):
+        super().__init__(input_dim)
+        self.number = 3.0
+
+
+@pytest.mark.parametrize("aggregator_class", [OverwrittenMax, WithANumber, Mixed, Child])
+def test_a_new_operation_is_not_accumulated_as_its_parents(aggregator_class):
+    aggregator, lifted, resets = aggregator_class(3), th.rand(20, 2, 3), th.rand(20, 2) < 0.2
     states = (lifted, aggregator.identity(2), resets)
     th.testing.assert_close(scan(aggregator, *states), scan_reference(aggregator, *states))
+
+
+def test_parts_are_trusted_where_the_operation_is_the_one_they_describe():
+    class Renamed(AGGREGATORS["Mean"]):
+        """An aggregator with nothing new."""
+
+    class Declared(OverwrittenMax):
+        """A new operation that says that its parts describe it."""
+
+        trusts_parts = True
+
+    assert all(aggregator.trusts_parts for aggregator in (*AGGREGATORS.values(), Renamed, Declared))
+    assert not Aggregator.trusts_parts

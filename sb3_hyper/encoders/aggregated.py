@@ -1,5 +1,7 @@
 """SplAgger: an encoder whose output is split, one half kept in order, the other aggregated without order."""
 
+from typing import Any
+
 import torch as th
 from typing_extensions import override
 
@@ -21,6 +23,7 @@ class AggregatedEncoder(SequenceEncoder):
     :param aggregator: name or class of the aggregator
     :param split: whether half of the encoding bypasses the aggregator
     :param use_straight_through: whether the aggregator's gradient is replaced
+    :param aggregator_kwargs: further keyword arguments of the aggregator
     :raises ValueError: when the encoder's width is odd and ``split`` is asked for, or does not suit the aggregator
     """
 
@@ -30,6 +33,7 @@ class AggregatedEncoder(SequenceEncoder):
         aggregator: str | type[Aggregator] = "Max",
         split: bool = True,
         use_straight_through: bool = False,
+        **aggregator_kwargs: Any,
     ) -> None:
         width = encoder.output_dim
         if split and width % 2:
@@ -37,7 +41,7 @@ class AggregatedEncoder(SequenceEncoder):
                 f"Cannot split an encoding of odd width {width} into halves. Use an even encoder_dim, or split=False."
             )
         aggregated_width = width // 2 if split else width
-        monoid = make_aggregator(aggregator, aggregated_width)
+        monoid = make_aggregator(aggregator, aggregated_width, **aggregator_kwargs)
         if use_straight_through and monoid.output_dim != aggregated_width:
             raise ValueError(
                 "straight_through needs an aggregator whose readout is as wide as the encoding, "

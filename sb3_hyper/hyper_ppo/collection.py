@@ -10,6 +10,7 @@ import torch as th
 from gymnasium import spaces
 
 from sb3_hyper.hyper_ppo.rollout_buffer import SequenceRolloutBuffer
+from sb3_hyper.hypernetworks.distinct_rows import find_distinct_rows
 from sb3_hyper.policies import BaseInput, HyperActorCriticPolicy
 
 _SMALL_BATCH = 128
@@ -97,8 +98,10 @@ class DeferredValues:
     def write(self) -> None:
         """Write the values that are still missing."""
         if self._inputs:
-            x, factors = (th.cat(parts) for parts in zip(*self._inputs, strict=True))
-            values = self._policy.values(BaseInput(x, factors))
+            x = th.cat([critic_input.x for critic_input in self._inputs])
+            factors = th.cat([critic_input.factors for critic_input in self._inputs])
+            rows, indices = find_distinct_rows(x, x.shape[1] // 2)
+            values = self._policy.values(BaseInput(rows, factors, indices))
             self._buffer.write_values(values.view(len(self._inputs), -1))
             self._inputs = []
 

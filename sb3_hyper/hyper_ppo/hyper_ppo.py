@@ -12,6 +12,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_hyper.checks import check_counts, check_weight
 from sb3_hyper.errors import unknown_name
 from sb3_hyper.hyper_ppo import losses
 from sb3_hyper.hyper_ppo.auxiliary_ppo import AuxiliaryPPO
@@ -32,7 +33,6 @@ from sb3_hyper.hyper_ppo.update_log import policy_log, update_log
 from sb3_hyper.normalization import DiscountedReturnScale
 from sb3_hyper.policies import POLICIES, PRIVILEGED_POLICIES, Acted, ActingStep, Evaluation, HyperActorCriticPolicy
 from sb3_hyper.task_inference import AuxiliaryObjective
-from sb3_hyper.task_inference.checks import check_counts, check_weight
 
 SelfHyperPPO = TypeVar("SelfHyperPPO", bound="HyperPPO")
 

@@ -28,9 +28,12 @@ class PlainLinear(nn.Linear):
             initializer.base(self.weight, gain)
             self.bias.zero_()
 
-    def forward(self, x: th.Tensor, factors: th.Tensor) -> th.Tensor:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        self, x: th.Tensor, factors: th.Tensor, indices: th.Tensor | None = None
+    ) -> th.Tensor:
         """``(N, inputs) -> (N, outputs)``; the factors are not used."""
-        return super().forward(x)
+        y = super().forward(x)
+        return y if indices is None else y[indices]
 
 
 LAYERS: dict[LayerKind, type[GeneratedLinear] | type[FiLMLinear] | type[PlainLinear]] = {
@@ -105,17 +108,29 @@ class BaseNetwork(nn.Module):
         self.activation = activation_fn()
         self.hidden_dim = widths[-1]
 
-    def forward(self, x: th.Tensor, factors: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
-        """``(N, input_dim), (N, K + 1) -> (N, output_dim)`` and the last hidden activations ``(N, hidden_dim)``."""
+    def forward(
+        self, x: th.Tensor, factors: th.Tensor, indices: th.Tensor | None = None
+    ) -> tuple[th.Tensor, th.Tensor]:
+        """
+        Apply the network to N inputs.
+
+        :param x: ``(N, input_dim)``, or ``(U, input_dim)`` the distinct ones
+        :param factors: ``(N, K + 1)``
+        :param indices: ``(N,)`` which of the distinct inputs each of the N is; None: x has N rows
+        :return: ``(N, output_dim)`` and the last hidden activations ``(N, hidden_dim)``
+        """
         for layer in self.hidden_layers:
-            x = self.activation(layer(x, factors))
+            x, indices = self.activation(layer(x, factors, indices)), None
+        if indices is not None:
+            x = x[indices]
         return self.output_layer(x, factors), x
 
     def make_step(self) -> BaseStep:
         """:meth:`forward` for a small batch without gradient; good until the weights change."""
+        layers = (*self.hidden_layers, self.output_layer)
         *hidden_steps, output_step = [
-            layer.make_step() if isinstance(layer, GeneratedLinear) else layer
-            for layer in (*self.hidden_layers, self.output_layer)
+            layer if not isinstance(layer, GeneratedLinear) else layer.make_step() if n else layer.make_first_step()
+            for n, layer in enumerate(layers)
         ]
         activation = self.activation
 

@@ -57,7 +57,8 @@ class _OuterProductContraction(th.autograd.Function):
             # (n, O) (O, I K) -> (n, I, K)
             product = th.mm(grad[rows], matrix.t(), out=grad_outer[:size].flatten(1)).view(size, x.shape[1], h.shape[1])
             th.bmm(x[rows, None], product, out=grad_h[rows, None])
-            th.bmm(product, h[rows, :, None], out=grad_x[rows, :, None])
+            if ctx.needs_input_grad[1]:
+                th.bmm(product, h[rows, :, None], out=grad_x[rows, :, None])
         return grad_h, grad_x, th.unflatten(grad_matrix, 0, (x.shape[1], h.shape[1])).transpose(0, 1)
 
 

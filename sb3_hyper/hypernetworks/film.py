@@ -36,6 +36,7 @@ class FiLMLinear(nn.Module):
                 for head in (self.scale, self.shift):
                     initializer.fill(head[:, None], th.zeros_like(head), 1.0)
 
-    def forward(self, x: th.Tensor, factors: th.Tensor) -> th.Tensor:
-        """``(N, inputs), (N, K + 1) -> (N, outputs)``."""
-        return th.addcmul(factors @ self.shift, factors @ self.scale, self.linear(x))
+    def forward(self, x: th.Tensor, factors: th.Tensor, indices: th.Tensor | None = None) -> th.Tensor:
+        """``(N, inputs), (N, K + 1) -> (N, outputs)``; of ``(U, inputs)``, row ``indices[n]`` is the n-th input."""
+        y = self.linear(x)
+        return th.addcmul(factors @ self.shift, factors @ self.scale, y if indices is None else y[indices])

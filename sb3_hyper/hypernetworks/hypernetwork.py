@@ -7,6 +7,7 @@ from torch import nn
 
 from sb3_hyper.hypernetworks.contraction import contract
 from sb3_hyper.hypernetworks.initializers import HyperInitializer
+from sb3_hyper.hypernetworks.product_table import ProductTable
 
 LayerStep = Callable[[th.Tensor, th.Tensor], th.Tensor]
 """From inputs ``(N, inputs)`` and factors ``(N, K + 1)`` to outputs ``(N, outputs)``."""
@@ -90,9 +91,14 @@ class GeneratedLinear(nn.Module):
         with th.no_grad():
             initializer.fill(self.weight.transpose(0, 1), self.bias, gain)
 
-    def forward(self, x: th.Tensor, factors: th.Tensor) -> th.Tensor:
-        """``(N, inputs), (N, K + 1) -> (N, outputs)``."""
-        return contract(factors, x, self.weight.transpose(0, 1)).addmm(factors, self.bias)
+    def forward(self, x: th.Tensor, factors: th.Tensor, indices: th.Tensor | None = None) -> th.Tensor:
+        """``(N, inputs), (N, K + 1) -> (N, outputs)``; of ``(U, inputs)``, row ``indices[n]`` is the n-th input."""
+        if indices is None:
+            return contract(factors, x, self.weight.transpose(0, 1)).addmm(factors, self.bias)
+        # Every A_k x + b_k once, (U, I) (I, K O) -> (U, K, O); which of them a row needs is a one-hot input.
+        products = th.addmm(self.bias.flatten(), x, self.weight.flatten(1)).view(len(x), *self.bias.shape)
+        one_hot = nn.functional.one_hot(indices, len(x)).to(x.dtype)
+        return contract(factors, one_hot, products.transpose(0, 1))
 
     def make_step(self) -> LayerStep:
         """:meth:`forward` for a small batch without gradient, in two operations; good until the weights change."""
@@ -105,6 +111,14 @@ class GeneratedLinear(nn.Module):
             return th.bmm(factors[:, None], products).squeeze(1)
 
         return step
+
+    def make_first_step(self) -> LayerStep:
+        """:meth:`make_step` for a layer whose inputs come again, because they depend on the state alone."""
+        n_inputs, n_factors, n_outputs = self.weight.shape
+        if self.weight.device.type != "cpu":
+            return self.make_step()
+        table = ProductTable(self.weight.detach().flatten(1), self.bias.detach().flatten(), n_inputs // 2)
+        return lambda x, factors: th.bmm(factors[:, None], table(x).view(-1, n_factors, n_outputs)).squeeze(1)
 
     def generate(self, factors: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         """

@@ -11,6 +11,7 @@ from torch import nn
 
 from sb3_hyper.encoders import SequenceEncoder
 from sb3_hyper.hypernetworks import BaseNetwork, Trunk
+from sb3_hyper.hypernetworks.distinct_rows import DistinctRows
 from sb3_hyper.policies.features import Features, Observation
 from sb3_hyper.policies.generation import Generation, hold, renewals
 from sb3_hyper.policies.latent import GaussianLatent, LinearLatent
@@ -21,12 +22,14 @@ class BaseInput(NamedTuple):
     """
     What a base network is called with.
 
-    :param x: ``(N, …)`` its input
+    :param x: ``(N, …)`` its input, or ``(U, …)`` the distinct rows of it
     :param factors: ``(N, K + 1)`` the hypernetwork's factors
+    :param indices: ``(N,)`` which of the distinct rows each of the N is; None: x has N rows
     """
 
     x: th.Tensor
     factors: th.Tensor
+    indices: th.Tensor | None = None
 
 
 class Encoded(NamedTuple):
@@ -166,17 +169,17 @@ class Agent(nn.Module):
         modules = (self.features.transition, self.encoder, self.to_latent)
         return [parameter for module in modules for parameter in module.parameters()]
 
-    def _base_inputs(self, state: th.Tensor, latents: th.Tensor) -> tuple[BaseInput, BaseInput]:
+    def _base_inputs(self, state: DistinctRows, latents: th.Tensor) -> tuple[BaseInput, BaseInput]:
         actor = self._base_input(state, self.trunk(latents))
         return actor, actor if self.critic_trunk is None else self._base_input(state, self.critic_trunk(latents))
 
-    def _base_input(self, state: th.Tensor, factors: th.Tensor) -> BaseInput:
+    def _base_input(self, state: DistinctRows, factors: th.Tensor) -> BaseInput:
         # The factors end in a constant 1, which is no input.
         if self.conditioning == "latent":
             return BaseInput(factors[:, :-1], factors)
         if self.conditioning == "state_and_latent":
-            return BaseInput(th.cat((state, factors[:, :-1]), dim=-1), factors)
-        return BaseInput(state, factors)
+            return BaseInput(th.cat((state.expand(), factors[:, :-1]), dim=-1), factors)
+        return BaseInput(state.rows, factors, state.indices)
 
     def make_step(self) -> AgentStep:
         """Prepare the agent for acting in a few large operations; what comes back is good until the weights change."""
@@ -194,7 +197,7 @@ class Agent(nn.Module):
             if self.held_dim:
                 kept, held = hold(latents[None], held, renewals(self.generation, obs, episode_starts[None]))
                 latents, memory = kept[0], th.cat((memory, held), dim=-1)
-            actor, critic = self._base_inputs(state, latents)
-            return AgentOutput(*act(*actor), critic, memory)
+            actor, critic = self._base_inputs(DistinctRows(state, None), latents)
+            return AgentOutput(*act(actor.x, actor.factors), critic, memory)
 
         return step

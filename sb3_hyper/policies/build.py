@@ -100,7 +100,9 @@ def _build_encoder(input_dim: int, settings: AgentSettings) -> SequenceEncoder:
     encoder = make_encoder(settings.encoder, input_dim, settings.encoder_dim, **settings.encoder_kwargs)
     if settings.aggregator is None:
         return encoder
-    return AggregatedEncoder(encoder, settings.aggregator, settings.split, settings.straight_through)
+    return AggregatedEncoder(
+        encoder, settings.aggregator, settings.split, settings.straight_through, **settings.aggregator_kwargs
+    )
 
 
 def actor_output_dim(action_space: spaces.Space) -> int:  # type: ignore[type-arg]

@@ -9,6 +9,7 @@ from stable_baselines3.common.preprocessing import is_image_space, preprocess_ob
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from torch import nn
 
+from sb3_hyper.hypernetworks.distinct_rows import DistinctRows, find_distinct_rows
 from sb3_hyper.normalization import RunningNormalization
 from sb3_hyper.task_inference import unit_scale
 
@@ -219,19 +220,21 @@ class Features(nn.Module):
         self.embed_state = _embedding(width, state_dim) if state_dim else nn.Identity()
         self.state_dim = state_dim or width
 
-    def forward(self, obs: Observation) -> tuple[th.Tensor, th.Tensor]:
+    def forward(self, obs: Observation) -> tuple[DistinctRows, th.Tensor]:
         """
         Features of N observations.
 
         :param obs: observation with leading axis N
-        :return: state features ``(N, state_dim)`` and transition features ``(N, transition.output_dim)``
+        :return: state features ``(N, state_dim)``, and transition features ``(N, transition.output_dim)``
         """
         state, previous = self._normalized(self._state_of(obs)), self._previous_state_of(obs)
         inputs = self.transition.gather(obs, state, None if previous is None else self._normalized(previous))
-        return self.embed_state(state), self.transition(inputs)
+        # Beyond half the embedding's width the base networks gain too little by it.
+        rows, indices = find_distinct_rows(state, self.state_dim // 2)
+        return DistinctRows(self.embed_state(rows), indices), self.transition(inputs)
 
     def make_step(self) -> Callable[[Observation], tuple[th.Tensor, th.Tensor]]:
-        """:meth:`forward` for acting, without gradient; good until the weights change."""
+        """:meth:`forward` for acting, all rows and without gradient; good until the weights change."""
         weight, bias = (parameter.detach() for parameter in self.transition.packed_parameters())
         weight_t, width = weight.t().contiguous(), self.extractor.features_dim
         normalize, embed_state = self._make_inputs_normalization(weight.shape[1]), self.embed_state

@@ -7,6 +7,7 @@ from torch import nn
 from typing_extensions import override
 
 from sb3_hyper.aggregators import Aggregator
+from sb3_hyper.checks import check_counts
 from sb3_hyper.encoders import AggregatedEncoder, PointwiseEncoder, SequenceEncoder, StackedEncoder
 from sb3_hyper.errors import unknown_name
 
@@ -90,8 +91,7 @@ def make_latent(
     """
     if kind not in LATENTS:
         raise unknown_name("latent", kind, LATENTS)
-    if latent_dim < 1:
-        raise ValueError(f"latent_dim={latent_dim}: the latent needs at least one number (24 in the SplAgger paper).")
+    check_counts(latent_dim=latent_dim)
     if kind == "linear":
         return encoder, LinearLatent(encoder.output_dim, latent_dim)
     if kind == "gaussian":

@@ -29,7 +29,7 @@ from sb3_hyper.policies.latent import LatentKind
 from sb3_hyper.policies.recurrent_state import RecurrentStateShape
 from sb3_hyper.policies.sampling import sample_categorical
 from sb3_hyper.policies.sequence_major import SequenceMajorPolicy
-from sb3_hyper.policies.settings import AgentSettings, Conditioning, Sharing
+from sb3_hyper.policies.settings import DEFAULT_INITIALIZER, AgentSettings, Conditioning, Sharing
 from sb3_hyper.task_inference import AuxiliaryObjective
 
 Preset = Mapping[str, Any]
@@ -55,6 +55,7 @@ class HyperActorCriticPolicy(SequenceMajorPolicy):
     :param encoder_kwargs: keyword arguments of the encoder beside its widths, for example ``n_layers``
     :param encoder_dim: width of an encoding
     :param aggregator: name or class of an aggregator over the encodings, or None for the encoder alone
+    :param aggregator_kwargs: keyword arguments of the aggregator beside its width, for example ``temperature``
     :param encoder_input: "transition" (all methods but one), or the "task" itself: the multi-task upper bound
     :param split: whether half of an encoding bypasses the aggregator
     :param straight_through: whether the aggregator's gradient is that of a running sum (AMRL)
@@ -124,6 +125,7 @@ class HyperActorCriticPolicy(SequenceMajorPolicy):
         encoder_dim: int = 256,
         encoder_input: EncoderInput = "transition",
         aggregator: str | type[Aggregator] | None = None,
+        aggregator_kwargs: Mapping[str, Any] | None = None,
         split: bool = True,
         straight_through: bool = False,
         latent: LatentKind = "linear",
@@ -135,7 +137,7 @@ class HyperActorCriticPolicy(SequenceMajorPolicy):
         conditioned_layers: Sequence[int] | None = None,
         sharing: Sharing = "trunk",
         generation: Generation = "step",
-        initializer: str = "BiasHyperInit",
+        initializer: str = DEFAULT_INITIALIZER,
         base_initializer: str = "orthogonal",
         state_embedding_dim: int = 32,
         action_embedding_dim: int | None = None,
@@ -160,10 +162,11 @@ class HyperActorCriticPolicy(SequenceMajorPolicy):
             net_arch=net_arch,
             state_dim=state_dim,
             encoder=encoder,
-            encoder_kwargs=dict(encoder_kwargs or {}),
+            encoder_kwargs=encoder_kwargs or {},
             encoder_dim=encoder_dim,
             encoder_input=encoder_input,
             aggregator=aggregator,
+            aggregator_kwargs=aggregator_kwargs or {},
             split=split,
             straight_through=straight_through,
             latent=latent,

@@ -1,5 +1,6 @@
 """sb3-contrib's recurrent dialect, flat and sequence after sequence, spoken by a policy that thinks time-major."""
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -116,6 +117,13 @@ class SequenceMajorPolicy(RecurrentActorCriticPolicy):
         :param episode_starts: ``(B * T,)`` 1 where a trial starts
         :return: values ``(B * T, 1)``, log-probabilities and entropies ``(B * T,)``
         """
+        if self.agent.detach_latent and th.is_grad_enabled():
+            warnings.warn(
+                f"{type(self).__name__}: the losses of actor and critic stop at the latent (detach_latent=True), and "
+                "sb3-contrib's RecurrentPPO has no auxiliary objective that would train the encoder: it stays as it "
+                "is. Use HyperPPO, or policy_kwargs=dict(detach_latent=False).",
+                stacklevel=2,
+            )
         memory = unpack_memory(lstm_states.pi, self.memory_dim)
         n_sequences = len(memory)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from sb3_hyper.checks import check_widths
 from sb3_hyper.errors import unknown_name
 
 
@@ -54,21 +55,9 @@ def base_sizes(
             raise ValueError(
                 f"net_arch has the keys {sorted(net_arch)}, wanted dict(pi=[…], vf=[…]) or one list for both."
             )
-        sizes = sizes._replace(pi=widths("net_arch['pi']", net_arch["pi"]), vf=widths("net_arch['vf']", net_arch["vf"]))
+        pi, vf = (check_widths(f"net_arch[{name!r}]", net_arch[name]) for name in ("pi", "vf"))
+        sizes = sizes._replace(pi=pi, vf=vf)
     elif net_arch is not None:
-        sizes = sizes._replace(pi=widths("net_arch", net_arch), vf=widths("net_arch", net_arch))
+        hidden_dims = check_widths("net_arch", net_arch)
+        sizes = sizes._replace(pi=hidden_dims, vf=hidden_dims)
     return sizes if state_dim is None else sizes._replace(state_dim=state_dim)
-
-
-def widths(name: str, value: object) -> tuple[int, ...]:
-    """
-    Widths of layers, checked.
-
-    :param name: the setting
-    :param value: what the user gave
-    :return: the widths
-    :raises ValueError: unless it is a sequence of positive whole numbers
-    """
-    if not isinstance(value, Sequence) or not all(isinstance(width, int) and width > 0 for width in value):
-        raise ValueError(f"{name}={value!r}: wanted a list of positive widths, for example [64, 64].")
-    return tuple(value)

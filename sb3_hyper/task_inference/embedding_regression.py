@@ -7,7 +7,7 @@ import torch as th
 from torch import nn
 from typing_extensions import override
 
-from sb3_hyper.task_inference.checks import check_counts, check_weight, check_widths
+from sb3_hyper.checks import check_counts, check_weight, check_widths
 from sb3_hyper.task_inference.episode_means import episode_means, named_episode_means
 from sb3_hyper.task_inference.objective import AgentSpaces, AuxiliaryLoss, LatentSequences, MinibatchObjective
 from sb3_hyper.task_inference.task_encoding import TaskEncoding

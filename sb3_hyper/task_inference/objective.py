@@ -8,8 +8,8 @@ import torch as th
 from gymnasium import spaces
 from torch import nn
 
+from sb3_hyper.checks import check_counts, check_learning_rate
 from sb3_hyper.hypernetworks import BaseNetwork, Trunk
-from sb3_hyper.task_inference.checks import check_counts, check_learning_rate
 
 
 class AgentSpaces(NamedTuple):

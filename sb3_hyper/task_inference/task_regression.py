@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import nn
 from typing_extensions import override
 
-from sb3_hyper.task_inference.checks import check_weight, check_widths
+from sb3_hyper.checks import check_weight, check_widths
 from sb3_hyper.task_inference.episode_means import episode_means, named_episode_means
 from sb3_hyper.task_inference.objective import AgentSpaces, AuxiliaryLoss, LatentSequences, MinibatchObjective
 from sb3_hyper.task_inference.task_target import TargetKind, make_task_target

@@ -7,8 +7,8 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
 from typing_extensions import override
 
+from sb3_hyper.checks import check_counts, check_weight, check_widths
 from sb3_hyper.errors import unknown_name
-from sb3_hyper.task_inference.checks import check_counts, check_weight, check_widths
 from sb3_hyper.task_inference.decoder import TransitionDecoder
 from sb3_hyper.task_inference.episode_means import episode_means, named_episode_means
 from sb3_hyper.task_inference.gaussians import gaussian_entropy, kl_chain

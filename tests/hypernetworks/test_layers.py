@@ -4,8 +4,10 @@ import pytest
 import torch as th
 from torch import nn
 
-from sb3_hyper.hypernetworks import BaseNetwork, FiLMLinear, GeneratedLinear, Trunk, make_initializer
+from sb3_hyper.hypernetworks import BaseNetwork, FiLMLinear, GeneratedLinear, Trunk, make_initializer, product_table
 from sb3_hyper.hypernetworks.base_network import LAYERS, PlainLinear, activation_gain
+from sb3_hyper.hypernetworks.distinct_rows import row_keys
+from sb3_hyper.hypernetworks.product_table import ProductTable
 
 N, N_FACTORS, N_INPUTS, N_OUTPUTS = 6, 4, 5, 3
 
@@ -87,6 +89,54 @@ def test_base_network_without_hidden_layers_is_linear():
     output, hidden = network(x, factors)
     th.testing.assert_close(output, x @ network.output_layer.weight.t())
     assert hidden is x
+
+
+@pytest.mark.parametrize("hidden_dims", [[7, 4], []])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_distinct_inputs_are_the_inputs_they_stand_for(kind, hidden_dims):
+    th.manual_seed(0)
+    network = BaseNetwork(
+        kind, N_FACTORS, N_INPUTS, hidden_dims, 2, nn.Tanh, 1.0, make_initializer("BiasHyperInit")
+    ).double()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter)
+    (x, factors), indices = inputs(), th.tensor([2, 0, 0, 1, 2, 0])
+    rows = x[:3]
+
+    def with_gradients(x, *others):
+        leaves = (rows.requires_grad_(), factors.requires_grad_(), *network.parameters())
+        output, hidden = network(x(), factors, *others)
+        loss = (output * th.arange(2 * N).view(N, 2)).sum() + hidden.square().sum()
+        gradients = th.autograd.grad(loss, leaves, allow_unused=True)
+        return output, hidden, *(gradient for gradient in gradients if gradient is not None)
+
+    found, expected = with_gradients(lambda: rows, indices), with_gradients(lambda: rows[indices])
+    assert len(found) == len(expected)
+    th.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("capacity", [4, 3, 0])
+@pytest.mark.parametrize("keys", [row_keys, lambda x: th.zeros(len(x)), lambda x: x[:, 0].round()])
+def test_products_of_inputs_that_come_again(capacity, keys, monkeypatch):
+    monkeypatch.setattr(product_table, "row_keys", keys)
+    th.manual_seed(0)
+    weight, bias, different = th.randn(N_INPUTS, 8), th.randn(8), th.randn(4, N_INPUTS)
+    table = ProductTable(weight, bias, capacity)
+    for rows in ([0, 0, 1], [2, 1, 0], [0, 2, 2], [3, 3, 1], [0, 1, 3], [3], [2, 1]):
+        x = different[rows]
+        th.testing.assert_close(table(x), x @ weight + bias)
+
+
+def test_a_product_is_computed_once(monkeypatch):
+    computed = []
+    original = th.addmm
+    monkeypatch.setattr(th, "addmm", lambda bias, x, weight: computed.append(len(x)) or original(bias, x, weight))
+    different = th.randn(6, N_INPUTS)
+    table = ProductTable(th.randn(N_INPUTS, 8), th.randn(8), 4)
+    for rows in ([0, 0, 1], [1, 0], [0, 2], [1, 3], [3, 0, 0], [3, 4, 0], [0, 5]):
+        table(different[rows])
+    # A batch with a new input is computed as a whole beside it; the fifth is one too many, and ends the looking up.
+    assert computed == [2, 3, 1, 2, 1, 2, 1, 3, 2]
 
 
 def test_rows_do_not_influence_each_other():

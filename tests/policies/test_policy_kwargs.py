@@ -1,12 +1,13 @@
 """Names, sizes and presets."""
 
+import math
 from typing import Any, ClassVar
 
 import pytest
 import torch as th
 from torch import nn
 
-from sb3_hyper.aggregators import AGGREGATORS, Mean
+from sb3_hyper.aggregators import AGGREGATORS, Max, Mean
 from sb3_hyper.encoders import ENCODERS, PointwiseEncoder, TransformerEncoder
 from sb3_hyper.hypernetworks import HYPER_INITIALIZERS
 from sb3_hyper.hypernetworks.initializers import BASE_INITIALIZERS
@@ -113,7 +114,7 @@ def test_sizes_of_the_base_networks(make_policy):
     [
         ({"net_arch": {"pi": [8]}}, r"keys \['pi'\], wanted dict\(pi"),
         ({"net_arch": {"pi": [8], "vf": [8], "qf": [8]}}, "net_arch has the keys"),
-        ({"latent_dim": 0}, "latent_dim=0: the latent needs at least one number"),
+        ({"latent_dim": 0}, "latent_dim=0, wanted at least 1"),
         ({"trunk_dims": [0]}, "trunk_dims=.*wanted a list of positive widths"),
         ({"latent_dim": 2, "normalize_latent": True}, "normalize_latent=True with latent_dim=2.*Use 3 or more"),
         ({"initializer": "HyperFanIn"}, "HyperFanIn assumes a latent of unit variance.*Pass normalize_latent=True"),
@@ -123,12 +124,21 @@ def test_sizes_of_the_base_networks(make_policy):
         ({"conditioned_layers": [0.5]}, "wanted a list of layers' numbers"),
         ({"conditioned_layers": -1}, "wanted a list of layers' numbers"),
         ({"straight_through": True}, "there is no aggregator"),
-        ({"state_dim": -1}, "state_dim=-1: wanted a width, or 0"),
-        ({"state_embedding_dim": 0}, "state_embedding_dim=0: wanted a width of at least 1"),
+        ({"state_dim": -1}, "state_dim=-1, wanted at least 1"),
+        ({"state_embedding_dim": 0}, "state_embedding_dim=0, wanted at least 1"),
+        ({"encoder_dim": "8"}, "encoder_dim='8', wanted at least 1, and a whole number"),
+        ({"latent_dim": 2.5}, "latent_dim=2.5, wanted at least 1, and a whole number"),
+        ({"trunk_dims": [True]}, "wanted a list of positive widths"),
+        ({"encoder_kwargs": 3}, "encoder_kwargs=3: wanted a mapping"),
+        ({"aggregator_kwargs": ["temperature"]}, "aggregator_kwargs=.*: wanted a mapping"),
+        ({"aggregator_kwargs": {"temperature": 1.0}}, "there is no aggregator. Name one"),
+        ({"aggregator": "Softmax", "aggregator_kwargs": {"temperature": math.nan}}, "wanted a positive, finite number"),
+        ({"initializer": "Kaiming", "conditioning": "latent"}, "with conditioning='latent' it is an input"),
+        ({"initializer": "HyperFanIn", "conditioning": "state_and_latent"}, "it is an input"),
         ({"conditioned_layers": [3]}, "names the layer 3, but a base network has 3 layers"),
         ({"conditioned_layers": [-4]}, "wanted numbers from 0 to 2, or from -3 to -1"),
         ({"conditioned_layers": [0], "conditioning": "latent"}, "with conditioning='latent' it is an input"),
-        ({"encoder_dim": 0}, "encoder_dim=0: wanted a width of at least 1"),
+        ({"encoder_dim": 0}, "encoder_dim=0, wanted at least 1"),
         ({"encoder_dim": 9, "aggregator": "Max"}, "odd width 9"),
         ({"aggregator": "Gaussian", "split": True, "encoder_dim": 6}, "Gaussian reads two halves"),
         ({"aggregator": "WeightedMean", "straight_through": True}, "straight_through needs an aggregator"),
@@ -171,6 +181,17 @@ def test_keywords_reach_the_encoder(make_policy):
     assert (policy.agent.encoder.context_length, policy.agent.encoder.token_dim) == (7, 4)
     with pytest.raises(TypeError, match="'gru' got the keyword 'context_length'"):
         make_policy(RNNHNPolicy, encoder_kwargs={"context_length": 7})
+
+
+def test_keywords_reach_the_aggregator(make_policy):
+    policy = make_policy(SplAggerPolicy, aggregator="Softmax", aggregator_kwargs={"temperature": 2.0})
+    assert float(policy.agent.encoder.aggregator.log_temperature.detach().exp()) == pytest.approx(2.0)
+    with pytest.raises(TypeError, match="Max got the keyword 'temperature' in aggregator_kwargs; it takes none"):
+        make_policy(SplAggerPolicy, aggregator_kwargs={"temperature": 2.0})
+    with pytest.raises(TypeError, match="Softmax got the keyword 'temperatur'.*Did you mean 'temperature'"):
+        make_policy(SplAggerPolicy, aggregator="Softmax", aggregator_kwargs={"temperatur": 2.0})
+    with pytest.raises(TypeError, match=r"aggregator=Max\(.*wanted a subclass of Aggregator"):
+        make_policy(SplAggerPolicy, aggregator=Max(4))
 
 
 class Doubled(PointwiseEncoder):

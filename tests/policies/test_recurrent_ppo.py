@@ -1,13 +1,16 @@
 """Our policies in sb3-contrib's unmodified RecurrentPPO."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch as th
 from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.env_util import make_vec_env
 
-from sb3_hyper.policies import POLICIES, RNNHNPolicy, SplAggerPolicy
+from sb3_hyper.policies import POLICIES, PRIVILEGED_POLICIES, RNNHNPolicy, SplAggerPolicy
 
+EVERY_POLICY = {**POLICIES, **PRIVILEGED_POLICIES}
 SMALL = {"size": "XS", "encoder_dim": 8}
 
 
@@ -50,21 +53,25 @@ def test_stock_recurrent_ppo_finds_the_ratios_at_one(policy_class, env_id):
     assert abs(model.logger.name_to_value["train/approx_kl"]) < 1e-8
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", EVERY_POLICY)
 def test_every_policy_trains_saves_and_loads(name, tmp_path):
     kwargs = dict(SMALL)
-    if POLICIES[name].preset.get("encoder") == "transformer":
+    if EVERY_POLICY[name].preset.get("encoder") == "transformer":
         # sb3-contrib stores the memory at every step.
         kwargs["encoder_kwargs"] = {"context_length": 20}
-    model = RecurrentPPO(
-        POLICIES[name], make_vec_env("TMazeLS-v0", 2), n_steps=24, batch_size=24, n_epochs=1, policy_kwargs=kwargs
-    )
-    model.learn(2 * 24 * 2)
+    env = make_vec_env("TMazeLS-v0", 2, env_kwargs={"expose_task": name in PRIVILEGED_POLICIES})
+    model = RecurrentPPO(EVERY_POLICY[name], env, n_steps=24, batch_size=24, n_epochs=1, policy_kwargs=kwargs)
+    before = [parameter.detach().clone() for parameter in model.policy.agent.inferring_parameters()]
+    is_detached = model.policy.settings.detach_latent
+    with pytest.warns(UserWarning, match="the encoder: it stays") if is_detached else nullcontext():
+        model.learn(2 * 24 * 2)
     assert all(p.isfinite().all() for p in model.policy.parameters())
+    after = model.policy.agent.inferring_parameters()
+    assert any(not th.equal(*pair) for pair in zip(before, after, strict=True)) != is_detached
     model.save(tmp_path / "model")
     model.policy.save(tmp_path / "policy")
     obs = model.env.reset()
-    for loaded in (RecurrentPPO.load(tmp_path / "model").policy, POLICIES[name].load(tmp_path / "policy")):
+    for loaded in (RecurrentPPO.load(tmp_path / "model").policy, EVERY_POLICY[name].load(tmp_path / "policy")):
         constructor, expected = loaded._get_constructor_parameters(), model.policy._get_constructor_parameters()
         assert {key: constructor[key] for key in model.policy.settings.as_kwargs()} == model.policy.settings.as_kwargs()
         assert constructor.keys() == expected.keys()

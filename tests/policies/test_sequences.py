@@ -1,10 +1,14 @@
 """Three ways through a policy give one result: step by step, time-major and sb3-contrib's sequence-major."""
 
+import pytest
 import torch as th
 from gymnasium import spaces
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 
 from sb3_hyper.policies import POLICIES
+
+# Policies whose encoder an objective trains say so to whoever calls them as RecurrentPPO does.
+pytestmark = pytest.mark.filterwarnings("ignore:.*the encoder. it stays")
 
 T, B = 7, 3
 

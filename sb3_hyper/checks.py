@@ -1,11 +1,18 @@
 """Checks of settings, before any step is taken."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Iterable, Sequence
 from numbers import Integral
+
+from sb3_hyper.errors import did_you_mean
 
 
 def _is_weight(number: object) -> bool:
     return isinstance(number, (int, float)) and 0 <= number < float("inf")
+
+
+def _is_count(count: object) -> bool:
+    return not isinstance(count, bool) and isinstance(count, Integral) and int(count) >= 1
 
 
 def check_weight(**weights: object) -> None:
@@ -27,11 +34,11 @@ def check_learning_rate(learning_rate: object) -> None:
 def check_counts(**counts: object) -> None:
     """Raise ValueError unless all of these settings are whole numbers, 1 or above."""
     for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, Integral) or int(count) < 1:
+        if not _is_count(count):
             raise ValueError(f"{name}={count!r}, wanted at least 1, and a whole number.")
 
 
-def check_widths(name: str, widths: object) -> Sequence[int]:
+def check_widths(name: str, widths: object) -> tuple[int, ...]:
     """
     Check widths of layers.
 
@@ -40,6 +47,27 @@ def check_widths(name: str, widths: object) -> Sequence[int]:
     :return: the widths
     :raises ValueError: unless it is a sequence of positive whole numbers
     """
-    if not isinstance(widths, Sequence) or not all(isinstance(width, int) and width > 0 for width in widths):
+    if not isinstance(widths, Sequence) or not all(map(_is_count, widths)):
         raise ValueError(f"{name}={widths!r}: wanted a list of positive widths, for example [64, 32], or [].")
-    return widths
+    return tuple(widths)
+
+
+def check_keywords(kind: str, maker: type, keywords: Iterable[str]) -> None:
+    """
+    Check that a class takes keywords, unless it forwards whatever it gets.
+
+    :param kind: what it makes, "aggregator" for one that is given its keywords as ``aggregator_kwargs``
+    :param maker: the class; its first parameter is not the user's
+    :param keywords: what the user gave
+    :raises TypeError: when it does not take one of them
+    """
+    parameters = list(inspect.signature(maker).parameters.values())[1:]
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    accepted = sorted(parameter.name for parameter in parameters)
+    for keyword in keywords:
+        if keyword not in accepted:
+            raise TypeError(
+                f"The {kind} {maker.__name__} got the keyword {keyword!r} in {kind}_kwargs; it takes "
+                f"{', '.join(accepted) or 'none'}.{did_you_mean(keyword, accepted)}"
+            )
