@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,11 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_hyper import analysis
 from sb3_hyper.analysis import published
 from sb3_hyper.analysis.gradients import DEFAULT_STEPS
+from sb3_hyper.analysis.latent_gradient import check_latent_learns
 from sb3_hyper.analysis.linear_probe import RIDGE
+from sb3_hyper.analysis.networks import NETWORKS
+from sb3_hyper.analysis.result import check_counts
+from sb3_hyper.analysis.run_path import RunPath
 from sb3_hyper.command_line import StoreKeywords, check_output_folder, run_command, whole_number
 from sb3_hyper.envs.vec_env import batched_vec_env
 from sb3_hyper.evaluate import prepare
@@ -31,13 +34,13 @@ RECURRENT = ("RNNHNPolicy", "AMRLPolicy", "SplAggerPolicy")
 """What gradients are drawn of where nothing else is said."""
 
 ORDERED_AND_NOT = (*RECURRENT, "SplAggerNoRNNPolicy", "MaxPolicy", "CNPPolicy")
-"""The same for permutations."""
+"""What permutation distances are drawn of where nothing else is said."""
+
+CONDITIONINGS = ("RNNPolicy", "RNNSPolicy", "RNNHNPolicy")
+"""What is trained to draw the latent's gradient where nothing else is said: three ways for a latent to act."""
 
 RUN = "a run's folder (LOGS/ALGO/ENV_N) or a model (.zip)"
 """What names a trained agent."""
-
-CONDITIONINGS = ("RNNPolicy", "RNNSPolicy", "RNNHNPolicy")
-"""The same for the latent's gradient during training."""
 
 TRAINING: dict[str, Any] = {
     "n_steps": 60,
@@ -81,8 +84,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_sequence_options(command: argparse.ArgumentParser, subjects: Sequence[str]) -> None:
-    what = "a policy (SplAggerPolicy), an encoder (gru), a saved model (path.zip), or module:Class of your own policy "
-    what += f"or encoder (default: {' '.join(subjects)})"
+    what = f"a policy (SplAggerPolicy), an encoder (gru), {RUN}, or module:Class of your own policy or encoder "
+    what += f"(default: {' '.join(subjects)})"
     command.add_argument("subjects", nargs="*", default=list(subjects), metavar="SUBJECT", help=what)
     widths = analysis.Widths()
     command.add_argument("--steps", help="the steps t", nargs="+", type=int, default=list(DEFAULT_STEPS))
@@ -91,19 +94,32 @@ def _add_sequence_options(command: argparse.ArgumentParser, subjects: Sequence[s
     command.add_argument("--input-dim", help="width of the inputs", default=widths.input_dim, type=int)
     command.add_argument("--encoder-dim", help="width of the encodings", default=widths.encoder_dim, type=int)
     command.add_argument("--latent-dim", help="width of the latent", default=widths.latent_dim, type=int)
-    command.add_argument("--algo", help="algorithm of saved models", default="hyper_ppo", choices=list(ALGORITHMS))
+    _add_model_options(command)
+
+
+def _add_model_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--algo", help="algorithm of a model", default="hyper_ppo", choices=list(ALGORITHMS))
+    command.add_argument("--load-best", help="load a run's best model instead of its last", action="store_true")
 
 
 def _add_initialisation_options(command: argparse.ArgumentParser) -> None:
     sizes, bases = list(SIZES), list(BASE_INITIALIZERS)
-    command.add_argument("--sizes", help="sizes of the base networks", nargs="+", default=sizes, choices=sizes)
-    command.add_argument("--base-initializer", help="of the base layers", default="orthogonal", choices=bases)
+    text = "policies whose own base networks are measured (RNNFiLMPolicy, module:Class); default: an actor of each size"
+    command.add_argument("--policy", help=text, nargs="+", default=[], metavar="POLICY")
+    text = "which of a policy's base networks (default: actor)"
+    command.add_argument("--networks", help=text, nargs="+", default=["actor"], choices=NETWORKS)
+    text = "arguments of the policies, key:value ..."
+    command.add_argument("--policy-kwargs", help=text, nargs="+", action=StoreKeywords, default={})
+    text = "sizes of the base networks (default: all; a policy's own)"
+    command.add_argument("--sizes", help=text, nargs="+", choices=sizes)
+    text = "of the base layers (default: orthogonal; a policy's own)"
+    command.add_argument("--base-initializer", help=text, choices=bases)
     command.add_argument("--latent-std", help="standard deviation of the latents", default=1.0, type=float)
     command.add_argument("--n-seeds", help="networks to average over", default=3, type=int)
 
 
 def _add_weights_options(command: argparse.ArgumentParser) -> None:
-    networks = ["actor", "critic"]
+    networks = list(NETWORKS)
     command.add_argument("agent", metavar="RUN", type=Path, help=RUN)
     command.add_argument("--steps", help="steps of a trial, from 0; -1: the last", nargs="+", type=int, default=[-1])
     command.add_argument("--networks", help="base networks", nargs="+", default=networks, choices=networks)
@@ -120,8 +136,7 @@ def _add_task_error_options(command: argparse.ArgumentParser) -> None:
 
 def _add_playing_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--env", help="environment ID (default: the run's)")
-    command.add_argument("--algo", help="algorithm of a model", default="hyper_ppo", choices=list(ALGORITHMS))
-    command.add_argument("--load-best", help="load the best model instead of the last", action="store_true")
+    _add_model_options(command)
     command.add_argument("--n-trials", help="number of trials", default=200, type=int)
     command.add_argument("--n-envs", help="trials that run side by side (default: up to 100)", type=int)
     command.add_argument("--seed", help="random generator seed", default=0, type=int)
@@ -148,7 +163,8 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--n-envs", help="environments that run side by side", default=64, type=int)
     command.add_argument("--n-seeds", help="agents of each policy", default=1, type=int)
     defaults = " ".join(f"{key}:{value}" for key, value in TRAINING.items())
-    text = f"arguments of HyperPPO, key:value ... (default: {defaults})"
+    text = "arguments of HyperPPO, key:value ..., nested ones as policy_kwargs:\"dict(size='XS')\" "
+    text += f"(default: {defaults})"
     command.add_argument("--hyperparams", help=text, nargs="+", action=StoreKeywords, default={})
     _add_environment_options(command)
 
@@ -170,14 +186,34 @@ def run_permutations(options: argparse.Namespace) -> None:
 
 def _find(options: argparse.Namespace) -> list[analysis.Subject]:
     widths = analysis.Widths(options.input_dim, options.encoder_dim, options.latent_dim)
-    return [analysis.find_subject(name, widths, options.algo) for name in options.subjects]
+    return [analysis.find_subject(name, widths, options.algo, options.load_best) for name in options.subjects]
 
 
 def run_initialisation(options: argparse.Namespace) -> None:
     """Measure, print and write the statistics at initialisation."""
     settings = {"n_seeds": options.n_seeds, "latent_std": options.latent_std}
-    results = [analysis.initial_statistics(size, options.base_initializer, **settings) for size in options.sizes]
+    if options.policy:
+        results = list(_policy_statistics(options, settings))
+    else:
+        if options.policy_kwargs or options.networks != ["actor"]:
+            raise ValueError(
+                "--networks and --policy-kwargs are a policy's: say whose, --policy RNNHNPolicy for example."
+            )
+        base = options.base_initializer or "orthogonal"
+        results = [analysis.initial_statistics(size, base, **settings) for size in options.sizes or SIZES]
     _report(options.output, "initialisation", results)
+
+
+def _policy_statistics(options: argparse.Namespace, settings: dict[str, Any]) -> Iterator[analysis.InitialStatistics]:
+    """Of each policy in each size, network after network."""
+    policy_kwargs = dict(options.policy_kwargs)
+    if options.base_initializer is not None:
+        policy_kwargs["base_initializer"] = options.base_initializer
+    sizes = [{"size": size} for size in options.sizes or []] or [{}]
+    for policy_class in map(analysis.find_policy_class, options.policy):
+        for size in sizes:
+            for network in options.networks:
+                yield analysis.policy_statistics(policy_class, network, **settings, **{**policy_kwargs, **size})
 
 
 def run_weights(options: argparse.Namespace) -> None:
@@ -228,36 +264,47 @@ def as_evaluation(options: argparse.Namespace) -> argparse.Namespace:
         if options.env is None:
             raise ValueError(f"Which environment is {path} for? Give --env, or the run's folder instead of the model.")
         return argparse.Namespace(**{**vars(options), **known, "model": path})
-    # A relative path may end in dots.
-    path = path.resolve()
-    name = re.fullmatch(r"(.+)_(\d+)", path.name)
-    if name is None:
-        raise ValueError(f"{path} is no run: wanted a folder LOGS/ALGO/ENV_N as RL-Zoo makes it, or a model (.zip).")
-    place = {"folder": path.parent.parent, "algo": path.parent.name, "exp_id": int(name[2])}
-    return argparse.Namespace(**{**vars(options), **known, **place, "env": options.env or name[1]})
+    run = RunPath.parse(path)
+    place = {"folder": run.folder, "algo": run.algo, "exp_id": run.exp_id, "env": options.env or run.env_id}
+    return argparse.Namespace(**{**vars(options), **known, **place})
 
 
 def run_training(options: argparse.Namespace) -> None:
     """Train agents, then print and write their latents' gradient norms."""
     for module in options.gym_packages:
         importlib.import_module(module)
+    for key in ("policy_kwargs", "auxiliary_kwargs"):
+        if isinstance(value := options.hyperparams.get(key), str):
+            raise ValueError(f"--hyperparams {key}:{value} is no Python literal: write {key}:\"{{'name': value, …}}\".")
+    check_counts(n_timesteps=options.n_timesteps, n_envs=options.n_envs, n_seeds=options.n_seeds)
+    for policy in options.policies:
+        # What is wrong with the last one is said before the first is trained.
+        with _untrained_agent(options, policy, 0) as model:
+            check_latent_learns(model.policy)
     results = []
     for policy in options.policies:
         for seed in range(options.n_seeds):
-            env = make_vec_env(
-                options.env,
-                options.n_envs,
-                seed,
-                env_kwargs=options.env_kwargs,
-                vec_env_cls=batched_vec_env,  # type: ignore[arg-type]
-            )
-            settings = {**TRAINING, **options.hyperparams}
-            model = HyperPPO(policy, env, seed=seed, device=options.device, **settings)
             callback = analysis.LatentGradientCallback()
-            model.learn(options.n_timesteps, callback)
-            env.close()
+            with _untrained_agent(options, policy, seed) as model:
+                model.learn(options.n_timesteps, callback)
             results.append(callback.result())
     _report(options.output, "training", results)
+
+
+@contextmanager
+def _untrained_agent(options: argparse.Namespace, policy: str, seed: int) -> Iterator[HyperPPO]:
+    """An agent in environments of its own, which are closed afterwards."""
+    env = make_vec_env(
+        options.env,
+        options.n_envs,
+        seed,
+        env_kwargs=options.env_kwargs,
+        vec_env_cls=batched_vec_env,  # type: ignore[arg-type]
+    )
+    try:
+        yield HyperPPO(policy, env, seed=seed, device=options.device, **{**TRAINING, **options.hyperparams})
+    finally:
+        env.close()
 
 
 def run_papers(options: argparse.Namespace) -> None:
@@ -267,7 +314,8 @@ def run_papers(options: argparse.Namespace) -> None:
     permutations = [analysis.permutation_distances(find(name), n_seeds=n_seeds) for name in ORDERED_AND_NOT]
     _report(options.output, "gradients", gradients)
     _report(options.output, "permutations", permutations)
-    _report(options.output, "initialisation", [analysis.initial_statistics(size) for size in SIZES])
+    statistics = [analysis.initial_statistics(size, n_seeds=n_seeds) for size in SIZES]
+    _report(options.output, "initialisation", statistics)
     rows = [*published.compare_gradients(gradients), *published.compare_permutations(permutations)]
     print(f"\nPublished (Beck et al. 2024) and measured\n\n{published.comparison_table(rows)}")
 

@@ -16,7 +16,7 @@ import torch as th
 
 
 class StoreKeywords(argparse.Action):
-    """Reads ``key:value`` pairs; values are Python literals, or else strings."""
+    """Reads ``key:value`` pairs; values are Python literals, ``dict(key=value)`` as RL-Zoo has it, or else strings."""
 
     def __call__(
         self,
@@ -34,9 +34,20 @@ class StoreKeywords(argparse.Action):
 
 def _literal(text: str) -> Any:
     try:
-        return ast.literal_eval(text)
+        return ast.literal_eval(_CallsOfDict().visit(ast.parse(text.strip(), mode="eval")))
     except (ValueError, SyntaxError, TypeError):
         return text
+
+
+class _CallsOfDict(ast.NodeTransformer):
+    """Writes ``dict(a=1)`` as ``{"a": 1}``."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        names = [keyword.arg for keyword in node.keywords]
+        if not isinstance(node.func, ast.Name) or node.func.id != "dict" or node.args or None in names:
+            return node
+        values = [self.visit(keyword.value) for keyword in node.keywords]
+        return ast.Dict([ast.Constant(name) for name in names], values)
 
 
 def whole_number(text: str) -> int:

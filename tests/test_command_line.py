@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from sb3_hyper.command_line import check_output_folder, run_command, whole_number
+from sb3_hyper.command_line import StoreKeywords, check_output_folder, run_command, whole_number
 
 
 @pytest.mark.parametrize(("text", "number"), [("100000", 100_000), ("1e5", 100_000), ("6.5e2", 650), ("-3", -3)])
@@ -38,6 +38,27 @@ def test_an_output_folder_must_let_one_write(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(ValueError, match="nothing can be written to"):
         check_output_folder(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("[64, 32]", [64, 32]),
+        ("XL", "XL"),
+        ("{'size': 'XS'}", {"size": "XS"}),
+        ("dict(size='XS', encoder_kwargs=dict(n_layers=2))", {"size": "XS", "encoder_kwargs": {"n_layers": 2}}),
+        ("[dict(a=1)]", [{"a": 1}]),
+        ("dict(**x)", "dict(**x)"),
+        ("dict([1])", "dict([1])"),
+        ("open('x')", "open('x')"),
+        ("a:b", "a:b"),
+    ],
+)
+def test_values_of_keywords(text, value):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--env-kwargs", nargs="+", action=StoreKeywords)
+    assert parser.parse_args(["--env-kwargs", f"key:{text}"]).env_kwargs == {"key": value}
 
 
 def test_whoever_stops_reading_is_no_error(monkeypatch, capsys):

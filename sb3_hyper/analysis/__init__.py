@@ -7,13 +7,14 @@ during training, spread of generated weights, errors of the task within a trial,
 from sb3_hyper.analysis.gradients import GradientNorms, gradient_norms
 from sb3_hyper.analysis.initialization import InitialStatistics, initial_statistics
 from sb3_hyper.analysis.latent_gradient import LatentGradientCallback, LatentGradientNorms
+from sb3_hyper.analysis.named_subjects import find_policy_class, find_subject
 from sb3_hyper.analysis.permutations import PermutationDistances, permutation_distances
+from sb3_hyper.analysis.policy_initialization import policy_statistics
 from sb3_hyper.analysis.result import AnalysisResult, to_json
 from sb3_hyper.analysis.subjects import (
     LatentEncoder,
     Subject,
     Widths,
-    find_subject,
     of_encoder_class,
     of_policy,
     of_policy_class,
@@ -33,6 +34,7 @@ __all__ = [
     "TaskErrorCurves",
     "WeightSpread",
     "Widths",
+    "find_policy_class",
     "find_subject",
     "gradient_norms",
     "initial_statistics",
@@ -40,6 +42,7 @@ __all__ = [
     "of_policy",
     "of_policy_class",
     "permutation_distances",
+    "policy_statistics",
     "task_error",
     "to_json",
     "weight_spread",

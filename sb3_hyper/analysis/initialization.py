@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
-import numpy as np
-import torch as th
 from torch import nn
 from typing_extensions import override
 
+from sb3_hyper.analysis.layer_statistics import OUTPUT_GAIN, Samples, draw_plain, measure
 from sb3_hyper.analysis.result import AnalysisResult, Array, check_counts
 from sb3_hyper.errors import unknown_name
-from sb3_hyper.hypernetworks import HYPER_INITIALIZERS, BaseNetwork, GeneratedLinear, Trunk, make_initializer
-from sb3_hyper.hypernetworks.base_network import activation_gain
+from sb3_hyper.hypernetworks import HYPER_INITIALIZERS, BaseNetwork, Trunk, make_initializer
 from sb3_hyper.policies.sizes import SIZES
 
 PLAIN = "plain network"
 """What the initialisers are compared with: the base network alone, started by the base initialiser."""
-
-_OUTPUT_GAIN = 0.01
 
 _STATISTICS = ("weight_mean", "weight_std", "preactivation_mean", "preactivation_std")
 
@@ -33,7 +30,7 @@ class InitialStatistics(AnalysisResult):
     Weights: over a generated matrix's entries, then averaged over latents. Pre-activations: over latents, inputs and
     units; biases are part of them.
 
-    :param size: named size of the base network
+    :param size: named size of the base network, or whose network it is
     :param base_initializer: the base initialiser f
     :param latent_std: standard deviation of the latents
     :param initializers: R names, the plain network first
@@ -54,6 +51,11 @@ class InitialStatistics(AnalysisResult):
     preactivation_mean: Array
     preactivation_std: Array
 
+    @property
+    def title(self) -> str:
+        """The network in words."""
+        return f"size {self.size}" if self.size in SIZES else self.size
+
     def ratio_to_plain(self) -> Array:
         """``(R, L)`` standard deviation of the pre-activations, divided by the plain network's; 1 is intended."""
         ratio: Array = self.preactivation_std / self.preactivation_std[0]
@@ -61,7 +63,8 @@ class InitialStatistics(AnalysisResult):
 
     @override
     def table(self) -> str:
-        lines = [f"Size {self.size}, base initialiser {self.base_initializer}, latents N(0, {self.latent_std:g}²)"]
+        title = self.title[0].upper() + self.title[1:]
+        lines = [f"{title}, base initialiser {self.base_initializer}, latents N(0, {self.latent_std:g}²)"]
         lines.append(f"{'':<18}" + "".join(f"{layer:>30}" for layer in self.layers))
         lines.append(f"{'':<18}" + f"{'weights':>13} {'pre-activations':>16}" * len(self.layers))
         for row, name in enumerate(self.initializers):
@@ -87,7 +90,8 @@ def initial_statistics(
     Measure an actor at step 0, for random latents and standard-normal states (Beck et al. 2022, section 4).
 
     Latents are normal with mean 0; Hyperfan-In, which needs it, sees them normalised. Plain network and Bias-HyperInit
-    start from one random stream: with orthogonal base layers they are the same network.
+    start from one random stream: with orthogonal base layers they are the same network. Other networks, and those of
+    a policy of your own: :func:`~sb3_hyper.analysis.policy_statistics`.
 
     :param size: a name in ``SIZES``
     :param base_initializer: f, a name in ``BASE_INITIALIZERS``
@@ -100,29 +104,28 @@ def initial_statistics(
     :param n_actions: outputs of the discrete actor, whose last layer has gain 0.01
     :param latent_std: standard deviation of the latents
     :return: the statistics
-    :raises ValueError: when a name is unknown or a number less than 1
+    :raises ValueError: when a name is unknown, a number less than 1, ``latent_std`` not positive, or there is one state
     """
-    check_counts(n_seeds=n_seeds, n_latents=n_latents, n_inputs=n_inputs, n_actions=n_actions)
+    samples = Samples(n_seeds, n_latents, n_inputs, latent_std)
+    samples.check()
+    check_counts(n_actions=n_actions, latent_dim=latent_dim, trunk_dim=trunk_dim)
     if size not in SIZES:
         raise unknown_name("size", size, SIZES)
     widths = [SIZES[size].state_dim, *SIZES[size].pi, n_actions]
-    table = np.zeros((n_seeds, 1 + len(initializers), len(widths) - 1, len(_STATISTICS)))
-    for seed in range(n_seeds):
-        generator = th.Generator().manual_seed(seed)
-        latents = latent_std * th.randn(n_latents, latent_dim, generator=generator)
-        states = th.randn(n_latents, n_inputs, widths[0], generator=generator)
-        with th.random.fork_rng([]), th.no_grad():
-            plain = _draw_plain(base_initializer, widths, seed)
-            table[seed, 0] = list(_layer_statistics(plain, latents, states))
-            for row, name in enumerate(initializers, start=1):
-                th.manual_seed(seed)
-                network, trunk = draw_network(name, base_initializer, widths, latent_dim, trunk_dim)
-                table[seed, row] = list(_layer_statistics(network, trunk(latents), states))
+    draws = [partial(draw_network, name, base_initializer, widths, latent_dim, trunk_dim) for name in initializers]
+    means = measure(partial(draw_plain, base_initializer, widths), draws, widths[0], latent_dim, samples)
+    return InitialStatistics(size, base_initializer, latent_std, [PLAIN, *initializers], name_layers(widths), *means)
+
+
+def name_layers(widths: Sequence[int]) -> list[str]:
+    """
+    Name a base network's layers.
+
+    :param widths: of input, hidden layers and output
+    :return: names with widths
+    """
     names = [*(f"hidden {i + 1}" for i in range(len(widths) - 2)), "output"]
-    layers = [f"{name} ({n_in} → {n_out})" for name, (n_in, n_out) in zip(names, pairwise(widths), strict=True)]
-    # (seeds, R, L, statistics) -> one (R, L) for each statistic
-    means = np.moveaxis(table.mean(axis=0), -1, 0)
-    return InitialStatistics(size, base_initializer, latent_std, [PLAIN, *initializers], layers, *means)
+    return [f"{name} ({n_in} → {n_out})" for name, (n_in, n_out) in zip(names, pairwise(widths), strict=True)]
 
 
 def draw_network(
@@ -140,57 +143,5 @@ def draw_network(
     """
     hyper_init = make_initializer(initializer, base_initializer)
     inputs, *hidden, outputs = widths
-    network = BaseNetwork("generated", trunk_dim + 1, inputs, hidden, outputs, nn.Tanh, _OUTPUT_GAIN, hyper_init)
+    network = BaseNetwork("generated", trunk_dim + 1, inputs, hidden, outputs, nn.Tanh, OUTPUT_GAIN, hyper_init)
     return network, Trunk(latent_dim, (trunk_dim,), hyper_init, hyper_init.needs_normalized_latent)
-
-
-def _draw_plain(base_initializer: str, widths: Sequence[int], seed: int) -> BaseNetwork:
-    """The base network without hypernetwork, its layers drawn one after the other from the seed."""
-    hyper_init = make_initializer("BiasHyperInit", base_initializer)
-    inputs, *hidden, outputs = widths
-    network = BaseNetwork("plain", 1, inputs, hidden, outputs, nn.Tanh, _OUTPUT_GAIN, hyper_init)
-    # nn.Linear has drawn weights of its own in between.
-    th.manual_seed(seed)
-    for layer in network.hidden_layers:
-        hyper_init.base(layer.weight, activation_gain(nn.Tanh))  # type: ignore[arg-type]
-    hyper_init.base(network.output_layer.weight, _OUTPUT_GAIN)  # type: ignore[arg-type]
-    return network
-
-
-def _layer_statistics(network: BaseNetwork, factors: th.Tensor, states: th.Tensor) -> Iterator[tuple[float, ...]]:
-    """
-    The four statistics of each layer.
-
-    :param network: the base network
-    :param factors: ``(n_latents, K + 1)``; a plain network does not read them
-    :param states: ``(n_latents, n_inputs, D)``
-    """
-    x = states
-    for layer in [*network.hidden_layers, network.output_layer]:
-        weights, biases = layer_parameters(layer, factors)
-        preactivations = th.baddbmm(biases[:, None], x, weights.transpose(1, 2))
-        entries = weights.flatten(1).double()
-        yield (
-            entries.mean().item(),
-            entries.std(dim=1).mean().item(),
-            preactivations.double().mean().item(),
-            preactivations.double().std().item(),
-        )
-        x = network.activation(preactivations)
-
-
-def layer_parameters(layer: nn.Module, factors: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
-    """
-    A layer's weights and biases for each latent.
-
-    :param layer: a generated layer, or a plain one, whose parameters are repeated
-    :param factors: ``(N, K + 1)``
-    :return: weights ``(N, outputs, inputs)`` and biases ``(N, outputs)``
-    :raises TypeError: when the layer is of another kind
-    """
-    if isinstance(layer, GeneratedLinear):
-        weights, biases = layer.generate(factors)
-        return weights.contiguous(), biases
-    if isinstance(layer, nn.Linear):
-        return layer.weight.expand(len(factors), -1, -1).contiguous(), layer.bias.expand(len(factors), -1)
-    raise TypeError(f"Got a {type(layer).__name__}, wanted a generated or a plain linear layer.")

@@ -6,6 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -68,10 +69,10 @@ def check_steps(steps: Sequence[int], length: int) -> Steps:
 
 
 def check_counts(**counts: int) -> None:
-    """Raise ValueError where a number is less than 1."""
+    """Raise ValueError where a number is less than 1, or no whole one."""
     for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name}={count}: wanted at least 1.")
+        if not isinstance(count, Integral) or count < 1:
+            raise ValueError(f"{name}={count!r}: wanted at least 1, a whole number.")
 
 
 def format_row(name: str, values: Iterable[float], width: int = 10) -> str:

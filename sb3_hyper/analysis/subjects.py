@@ -1,11 +1,9 @@
-"""What is analysed: a sequence encoder with the linear layer behind it, found by name, class, policy or saved model."""
+"""What is analysed: a sequence encoder with the linear layer behind it, of a policy or of one's own."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,10 +12,10 @@ from gymnasium import spaces
 from stable_baselines3.common.utils import ConstantSchedule
 from torch import nn
 
-from sb3_hyper.encoders import ENCODERS, SequenceEncoder, make_encoder
-from sb3_hyper.errors import unknown_name
+from sb3_hyper.analysis.result import check_counts
+from sb3_hyper.analysis.seeding import seeded
+from sb3_hyper.encoders import SequenceEncoder
 from sb3_hyper.policies import POLICIES, HyperActorCriticPolicy
-from sb3_hyper.saved_runs import load_model
 
 
 class Widths(NamedTuple):
@@ -35,6 +33,9 @@ class Widths(NamedTuple):
 
 
 PAPER_WIDTHS = Widths()
+
+SPACES_OF_ONE = spaces.Box(-1.0, 1.0, (1,), np.float32), spaces.Discrete(2)
+"""Observation and action space of policies whose observations do not matter."""
 
 
 class LatentEncoder(nn.Module):
@@ -88,8 +89,7 @@ class Subject:
         :param seed: seed of its initialisation
         :return: the network
         """
-        with th.random.fork_rng([]):
-            th.manual_seed(seed)
+        with seeded(seed):
             return self.make(seed)
 
 
@@ -114,14 +114,24 @@ def of_policy(policy: HyperActorCriticPolicy, name: str | None = None) -> Subjec
     :param name: what results are called; None: its class's name
     :return: the subject; every seed gives the same network
     :raises TypeError: when it is no policy of this package
+    :raises ValueError: when it is told the task
     """
     if not isinstance(policy, HyperActorCriticPolicy):
         raise TypeError(
             f"Got the policy {type(policy).__name__}, wanted a HyperActorCriticPolicy ({', '.join(POLICIES)}): others "
             "have no sequence encoder that could be taken out."
         )
+    if policy.settings.encoder_input == "task":
+        raise _reads_no_transitions(type(policy).__name__)
     network = LatentEncoder(policy.agent.encoder, policy.agent.to_latent)
     return Subject(name or type(policy).__name__, lambda seed: network)
+
+
+def _reads_no_transitions(name: str) -> ValueError:
+    return ValueError(
+        f"{name} reads the task itself, not transitions: there is no sequence in which a gradient could fade or an "
+        "order matter. Choose a policy that sees transitions, RNNHNPolicy for example."
+    )
 
 
 def of_policy_class(
@@ -134,17 +144,32 @@ def of_policy_class(
     :param widths: its widths
     :param policy_kwargs: other keyword arguments of the policy
     :return: the subject
+    :raises ValueError: when a width is less than 1, or the policy is told the task
     """
-    # A plain observation's features are one embedding: its width is the encoder's input width.
-    dims = {"state_embedding_dim": widths.input_dim, **widths._asdict(), **policy_kwargs}
+    check_counts(**widths._asdict())
+    if is_told_the_task(policy_class):
+        raise _reads_no_transitions(policy_class.__name__)
+    # A plain observation's features are one embedding: its width is the encoder's input width. When the latent is
+    # renewed does not change it.
+    dims = {"state_embedding_dim": widths.input_dim, **widths._asdict(), "generation": "step", **policy_kwargs}
     del dims["input_dim"]
-    spaces_of_one = spaces.Box(-1.0, 1.0, (1,), np.float32), spaces.Discrete(2)
 
     def make(seed: int) -> LatentEncoder:
-        policy = policy_class(*spaces_of_one, ConstantSchedule(0.0), **{"size": "XS", **dims})
+        policy = policy_class(*SPACES_OF_ONE, ConstantSchedule(0.0), **{"size": "XS", **dims})
         return of_policy(policy).make(seed)
 
     return Subject(policy_class.__name__, make)
+
+
+def is_told_the_task(policy_class: type[HyperActorCriticPolicy]) -> bool:
+    """
+    Say whether a policy's encoder reads the task by default.
+
+    :param policy_class: the policy's class
+    :return: what its preset, or else that of the nearest parent that says anything, has for ``encoder_input``
+    """
+    presets = (vars(parent).get("preset", {}) for parent in policy_class.__mro__)
+    return next((preset["encoder_input"] for preset in presets if "encoder_input" in preset), None) == "task"
 
 
 def of_encoder_class(
@@ -153,57 +178,24 @@ def of_encoder_class(
     """
     Analyse an untrained encoder of your own, followed by a linear layer to the latent (torch's default initialisation).
 
-    :param encoder_class: called with input and output width
+    :param encoder_class: called with input and output width; one that wants other things is refused when it is drawn
     :param widths: the widths
     :param name: what results are called; None: the class's name
     :return: the subject
+    :raises ValueError: when a width is less than 1
     """
+    check_counts(**widths._asdict())
+    name = name or str(getattr(encoder_class, "__name__", encoder_class))
 
     def make(seed: int) -> LatentEncoder:
-        encoder = encoder_class(widths.input_dim, widths.encoder_dim)
+        try:
+            encoder = encoder_class(widths.input_dim, widths.encoder_dim)
+        except (TypeError, AttributeError) as error:
+            raise TypeError(
+                f"{name}({widths.input_dim}, {widths.encoder_dim}) failed: {error}. Wanted an encoder class that is "
+                "built from input and output width, like those in ENCODERS; where yours needs more, write a class that "
+                "adds it."
+            ) from error
         return LatentEncoder(encoder, nn.Linear(encoder.output_dim, widths.latent_dim))
 
-    return Subject(name or str(getattr(encoder_class, "__name__", encoder_class)), make)
-
-
-def find_subject(text: str, widths: Widths = PAPER_WIDTHS, algo: str = "hyper_ppo") -> Subject:
-    """
-    Find what the command line names.
-
-    :param text: a policy's name, an encoder's name in ``ENCODERS``, the path of a saved model (``.zip``), or
-        ``module:Class`` of a policy or a sequence encoder
-    :param widths: widths of untrained networks
-    :param algo: algorithm of saved models
-    :return: the subject
-    :raises ValueError: when the name is unknown or the model cannot be read
-    :raises TypeError: when the class is neither policy nor encoder
-    :raises OSError: when there is no such file
-    :raises ImportError: when there is no such module
-    """
-    if text in POLICIES:
-        return of_policy_class(POLICIES[text], widths)
-    if text in ENCODERS:
-        return of_encoder_class(lambda inputs, outputs: make_encoder(text, inputs, outputs), widths, text)
-    if text.endswith(".zip"):
-        return _of_model(text, algo)
-    module, colon, name = text.partition(":")
-    if not colon:
-        error = unknown_name("policy or encoder", text, [*POLICIES, *ENCODERS])
-        raise ValueError(f"{error} A class of your own is module:Class, a saved model ends in .zip.")
-    return _of_class(getattr(importlib.import_module(module), name, None), text, widths)
-
-
-def _of_model(text: str, algo: str) -> Subject:
-    policy = load_model(algo, Path(text), "cpu").policy
-    return of_policy(policy, f"{Path(text).stem}, {type(policy).__name__}")  # type: ignore[arg-type]
-
-
-def _of_class(found: object, text: str, widths: Widths) -> Subject:
-    if isinstance(found, type) and issubclass(found, HyperActorCriticPolicy):
-        return of_policy_class(found, widths)
-    if isinstance(found, type) and issubclass(found, SequenceEncoder):
-        return of_encoder_class(found, widths)
-    raise TypeError(
-        f"{text} is {found!r}: wanted a class, a HyperActorCriticPolicy or a SequenceEncoder whose constructor takes "
-        "input and output width. Look for a slip in the name after the colon."
-    )
+    return Subject(name, make)

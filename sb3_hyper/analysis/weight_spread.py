@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
-from torch import nn
 from typing_extensions import override
 
+from sb3_hyper.analysis.networks import Network, check_networks, generates_nothing, heads_of
 from sb3_hyper.analysis.result import AnalysisResult, Array
 from sb3_hyper.analysis.trial_factors import TrialFactors, play_trials
-from sb3_hyper.hypernetworks import BaseNetwork, FiLMLinear, GeneratedLinear
+from sb3_hyper.hypernetworks import BaseNetwork
 from sb3_hyper.policies import HyperActorCriticPolicy
-
-Network = Literal["actor", "critic"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,27 +87,26 @@ def weight_spread(
     :param env: trials, vectorised or by the id of a registered environment
     :param n_trials: number of trials N, at least 2
     :param steps: steps within a trial at which parameters are taken, from 0; -1: the last
-    :param networks: which base networks
+    :param networks: which base networks; one of them where they share nothing
     :param deterministic: whether to take the likeliest actions
     :param seed: seed of environments and actions; None: they go on with their random streams
     :return: singular values and principal components
-    :raises ValueError: when nothing is generated, trials are too few or too short, or tasks are not known
+    :raises ValueError: when there is no such network, nothing is generated, trials are too few or too short, or tasks
+        are not known
     """
+    check_networks(networks)
     policy = model.policy
     if not isinstance(policy, HyperActorCriticPolicy):
         raise ValueError(f"Got the policy {type(policy).__name__}, wanted a HyperActorCriticPolicy.")
-    if policy.agent.critic_trunk is not None and tuple(networks) != ("actor",):
+    if policy.agent.critic_trunk is not None and len(set(networks)) > 1:
         raise ValueError(
-            "With sharing='nothing' actor and critic have factors of their own, and those of the actor are recorded: "
-            "analyse networks=('actor',) alone."
+            "With sharing='nothing' actor and critic have factors of their own: analyse one after the other, "
+            "networks=('actor',) and networks=('critic',)."
         )
     gram, n_parameters = gram_matrix([getattr(policy.agent, network) for network in networks])
     if not n_parameters:
-        raise ValueError(
-            f"{type(policy).__name__} with conditioning={policy.agent.conditioning!r} generates no weights. Analyse "
-            'one with conditioning="hypernetwork" or "film", such as RNNHNPolicy.'
-        )
-    trials = play_trials(model, env, n_trials, steps, deterministic, seed)
+        raise generates_nothing(policy)
+    trials = play_trials(model, env, n_trials, steps, deterministic, seed, networks[0])
     return spread_of_factors(trials, gram, n_parameters)
 
 
@@ -167,18 +163,3 @@ def gram_matrix(networks: Sequence[BaseNetwork]) -> tuple[th.Tensor, int]:
             gram = gram + (head.double() @ head.double().t()).cpu()
             n_parameters += head.shape[1]
     return gram, n_parameters
-
-
-def heads_of(layer: nn.Module) -> list[th.Tensor]:
-    """
-    What turns factors into a layer's parameters.
-
-    :param layer: a layer of a base network
-    :return: matrices ``(K + 1, entries)``: weights and biases, or scales and shifts; none for a plain layer
-    """
-    if isinstance(layer, GeneratedLinear):
-        # (inputs, K + 1, outputs) -> (K + 1, inputs * outputs)
-        return [layer.weight.transpose(0, 1).flatten(1), layer.bias]
-    if isinstance(layer, FiLMLinear):
-        return [layer.scale, layer.shift]
-    return []

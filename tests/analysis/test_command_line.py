@@ -9,17 +9,20 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from sb3_hyper import analyse
+from sb3_hyper import HyperPPO, analyse
 from sb3_hyper.analysis import (
     Widths,
     figures,
     find_subject,
     gradient_norms,
+    initial_statistics,
     permutation_distances,
+    policy_statistics,
     task_error,
     weight_spread,
 )
 from sb3_hyper.analysis.published import compare_gradients, compare_permutations, comparison_table
+from sb3_hyper.policies import RNNFiLMPolicy, VIHNPolicy
 
 RUN = Path(__file__).parents[2] / "trained_agents" / "hyper_ppo" / "TMazeLS-v0_1"
 SMALL = ["--length", "6", "--steps", "0", "5", "--n-seeds", "2", "--input-dim", "4", "--encoder-dim", "16"]
@@ -84,6 +87,39 @@ def test_initialisation(call, tmp_path):
     assert (tmp_path / "initialisation.png").is_file()
 
 
+@pytest.mark.parametrize("name", ["gradients", "permutations"])
+def test_a_run_and_its_model_are_one_agent(call, tmp_path, name):
+    status, _, error = call(name, RUN, RUN / "TMazeLS-v0.zip", "--length", 4, "--steps", 0, 3, "--n-seeds", 1)
+    assert status == 0, error
+    run, model = json.loads((tmp_path / f"{name}.json").read_text())
+    assert (run.pop("name"), model.pop("name")) == ("TMazeLS-v0_1, SplAggerPolicy", "TMazeLS-v0, SplAggerPolicy")
+    assert run == model
+    assert call(name, RUN, "--load-best")[2].startswith("error: The run ")
+
+
+def test_initialisation_of_policies(call, tmp_path):
+    policies = ["--policy", "RNNFiLMPolicy", "sb3_hyper.policies:VIHNPolicy", "--networks", "actor", "critic"]
+    settings = ["--policy-kwargs", "net_arch:[8, 9]", "encoder_dim:8", "--base-initializer", "normc", "--n-seeds", 1]
+    status, output, error = call("initialisation", *policies, *settings, "--latent-std", 0.5)
+    assert status == 0, error
+    results = json.loads((tmp_path / "initialisation.json").read_text())
+    kwargs = {"net_arch": [8, 9], "encoder_dim": 8, "base_initializer": "normc"}
+    expected = [
+        policy_statistics(policy, network, n_seeds=1, latent_std=0.5, **kwargs)
+        for policy in (RNNFiLMPolicy, VIHNPolicy)
+        for network in ("actor", "critic")
+    ]
+    assert results == [result.to_dict() for result in expected]
+    assert all(result.table() in output for result in expected)
+
+
+def test_initialisation_of_a_policy_in_several_sizes(call, tmp_path):
+    sizes = ["--sizes", "XS", "S", "--policy-kwargs", "encoder_dim:8", "--n-seeds", 1]
+    assert call("initialisation", "--policy", "RNNHNPolicy", *sizes)[0] == 0
+    results = json.loads((tmp_path / "initialisation.json").read_text())
+    assert [result["size"] for result in results] == [f"RNNHNPolicy, actor, size {size}" for size in ("XS", "S")]
+
+
 def test_weights_of_a_run_and_of_a_model(call, tmp_path):
     status, output, error = call("weights", RUN, *SHORT_RUN, "--steps", 0, -1, "--networks", "actor")
     assert status == 0, error
@@ -109,23 +145,37 @@ def test_how_fast_a_run_and_a_model_know_their_task(call, tmp_path, drawn):
     assert len(drawn["task-error"]) == 2 and (tmp_path / "task-error.png").is_file()
 
 
-def test_training(call, tmp_path):
-    settings = ["n_steps:15", "batch_size:30", "policy_kwargs:dict(size='XS')"]
+def test_training(call, tmp_path, monkeypatch):
+    trained = []
+    learn = HyperPPO.learn
+    monkeypatch.setattr(HyperPPO, "learn", lambda model, *args: trained.append(model) or learn(model, *args))
+    settings = ["n_steps:15", "batch_size:30", "policy_kwargs:{'size': 'XS', 'encoder_kwargs': {'n_layers': 2}}"]
     arguments = ["--env", "GridNavi-v0", "-n", 60, "--n-envs", 2, "--n-seeds", 2, "--device", "cpu"]
-    status, output, error = call("training", "RNNPolicy", *arguments, "--hyperparams", *settings[:2])
+    status, output, error = call("training", "RNNPolicy", *arguments, "--hyperparams", *settings)
     assert status == 0, error
     results = json.loads((tmp_path / "training.json").read_text())
     assert [result["timesteps"] for result in results] == [[30, 60]] * 2 and "RNNPolicy, 2 updates" in output
     assert results[0]["norms"] != results[1]["norms"]
     assert (tmp_path / "training.png").is_file()
+    for model in trained:
+        assert model.policy.settings.size == "XS" and model.policy.settings.encoder_kwargs == {"n_layers": 2}
+        assert model.n_steps == 15 and model.gamma == analyse.TRAINING["gamma"]
+
+
+@pytest.mark.parametrize("last", ["TINaiveHNPolicy", "RNNHNPolcy"])
+def test_nothing_is_trained_before_all_policies_are_known_to_do(call, monkeypatch, last):
+    monkeypatch.setattr(HyperPPO, "learn", lambda *args: pytest.fail("trained"))
+    status, _, error = call("training", "RNNHNPolicy", last, "--n-envs", 16, "--device", "cpu")
+    assert status == 1 and "error: " in error
 
 
 def test_published_and_measured_side_by_side(call, tmp_path, monkeypatch, drawn):
-    monkeypatch.setattr(analyse, "SIZES", {"XS": None})
+    monkeypatch.setattr(analyse, "SIZES", ["XS"])
     monkeypatch.setattr(analyse, "RECURRENT", ("AMRLPolicy",))
     monkeypatch.setattr(analyse, "ORDERED_AND_NOT", ("MaxPolicy",))
     status, output, _ = call("papers", "--n-seeds", 1)
     assert status == 0
+    assert drawn["initialisation"][0].to_dict() == initial_statistics("XS", n_seeds=1).to_dict()
     gradients, distances = (
         [gradient_norms(find_subject("AMRLPolicy"), n_seeds=1)],
         [permutation_distances(find_subject("MaxPolicy"), n_seeds=1)],
@@ -149,6 +199,11 @@ def test_comparisons_pick_the_published_steps():
     [
         (["gradients", "SplAggerPolciy"], "Did you mean 'SplAggerPolicy'"),
         (["gradients", "gru", "--steps", "100"], "wanted numbers from 0 to 99"),
+        (["gradients", "MultiHNPolicy"], "MultiHNPolicy reads the task itself, not transitions"),
+        (["gradients", "sb3_hyper.encoders:AggregatedEncoder"], "built from input and output width"),
+        (["gradients", RUN.with_name("TMazeLS-v0_2")], "TMazeLS-v0_2; the folder holds GridNavi-v0_1, "),
+        (["gradients", RUN.parent], "is no run: wanted a folder LOGS/ALGO/ENV_N"),
+        (["permutations", "gru", "--input-dim", "0"], "input_dim=0: wanted at least 1"),
         (["permutations", "missing.zip"], "There is no model missing.zip"),
         (["permutations", "nobody_has_this:Encoder"], "No module named 'nobody_has_this'"),
         (["permutations", "torch.nn:GRU"], "wanted a class, a HyperActorCriticPolicy or a SequenceEncoder"),
@@ -164,7 +219,18 @@ def test_comparisons_pick_the_published_steps():
         (["training", "RNPolicy"], "Did you mean 'RNNPolicy'"),
         (["training", "--env", "GridNav-v0"], "GridNavi"),
         (["training", "--gym-packages", "nobody_has_this"], "No module named 'nobody_has_this'"),
+        (["training", "--n-seeds", "0"], "n_seeds=0: wanted at least 1"),
+        (["training", "-n", "0"], "n_timesteps=0: wanted at least 1"),
+        (["training", "--n-envs", "0"], "n_envs=0: wanted at least 1"),
+        (["training", "TINaiveHNPolicy", "--n-envs", "16"], "TINaiveHNPolicy has detach_latent=True"),
         (["initialisation", "--sizes", "XS", "--n-seeds", "0"], "n_seeds=0: wanted at least 1"),
+        (["initialisation", "--sizes", "XS", "--latent-std", "-1"], "latent_std=-1.0: wanted a positive number"),
+        (["initialisation", "--sizes", "XS", "--latent-std", "nan"], "latent_std=nan: wanted a positive number"),
+        (["initialisation", "--sizes", "XS", "--latent-std", "0"], "latent_std=0.0: wanted a positive number"),
+        (["initialisation", "--networks", "critic"], "say whose, --policy RNNHNPolicy"),
+        (["initialisation", "--policy", "RNNHNPolcy"], "Did you mean 'RNNHNPolicy'"),
+        (["initialisation", "--policy", "RNNPolicy"], "conditioning='latent' generates no weights"),
+        (["initialisation", "--policy", "torch.nn:GRU"], "wanted a class, a HyperActorCriticPolicy"),
     ],
 )
 def test_what_is_wrong_is_said_without_a_traceback(call, arguments, message):
@@ -177,6 +243,12 @@ def test_a_model_that_generates_nothing(call, make_model, tmp_path):
     make_model("RNNPolicy").save(tmp_path / "model.zip")
     status, _, error = call("weights", tmp_path / "model.zip", "--env", "TMazeLS-v0", *SHORT_RUN)
     assert status == 1 and "generates no weights" in error
+
+
+@pytest.mark.parametrize("key", ["policy_kwargs", "auxiliary_kwargs"])
+def test_nested_keywords_that_are_no_literal(call, key):
+    status, _, error = call("training", "RNNPolicy", "--hyperparams", f"{key}:size='XS'")
+    assert status == 1 and f"--hyperparams {key}:size='XS' is no Python literal" in error
 
 
 def test_a_run_that_lies_elsewhere(call, tmp_path, monkeypatch):

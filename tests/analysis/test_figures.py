@@ -93,17 +93,82 @@ def test_gradients_are_means_with_bands_and_what_leaves_the_axes_is_said():
         assert band[:, 1].min() == values.min() and band[:, 1].max() == values.max()
         assert axes.get_yscale() == "log" and axes.get_title(loc="left") and axes.get_xlabel() and axes.get_ylabel()
     np.testing.assert_allclose(profile.lines[0].get_ydata(), results[0].inputs[:, -1].mean(axis=0))
-    (text,) = (text.get_text() for text in first.texts)
-    assert text.startswith("Vanishing: ") and "e-09 at t = 5" in text
     legend = drawn.gradient_figure(*results).legends[0]
+    # Below the axes, where no line is.
+    assert not first.texts
+    value = results[1].first_input[:, 2].mean()
+    assert (
+        legend.get_title().get_text() == f"gradients to the first input below the axis: Vanishing {value:.0e} at t = 5"
+    )
+    assert first.get_ylim() == profile.get_ylim() and first.get_ylim()[0] == 1e-6
     assert [entry.get_text() for entry in legend.get_texts()] == ["A", "Vanishing"]
 
 
-def test_legends_are_read_row_by_row():
-    figure = drawn.permutation_figure(*(permutations(name) for name in "ABCDE"))
+def seeds_of_one(name, inputs):
+    return GradientNorms(name, STEPS, np.asarray(inputs, float)[None], np.ones((1, 3)))
+
+
+def test_zeros_are_gaps_on_a_logarithmic_axis():
+    inputs = gradients().inputs
+    inputs[:, 2, [1, 2, 4]] = 0
+    inputs[0, 1, 0] = 0
+    result = GradientNorms("Max", STEPS, inputs, np.ones((3, 3)))
+    figure = drawn.gradient_figure(result)
+    first, _, profile = figure.axes
+    line, alone = profile.lines
+    assert np.isnan(line.get_ydata()).tolist() == [False, True, True, False, True, False]
+    # Without neighbours they are dots.
+    assert np.isfinite(alone.get_ydata()).tolist() == [True, False, False, True, False, True]
+    # The mean counts a seed's zero.
+    np.testing.assert_allclose(first.lines[0].get_ydata(), result.first_input.mean(axis=0))
+    vertices = np.concatenate([path.vertices for path in first.collections[0].get_paths()])
+    assert (vertices[:, 1] > 0).all() and set(vertices[:, 0]) == {0, 5}
+    title = figure.legends[0].get_title().get_text()
+    assert title == "where a line has a gap its gradient is 0, where a band has one that of a seed is"
+
+
+def test_a_gradient_that_is_lost_altogether():
+    inputs = np.ones((3, 6)) * (np.arange(6) <= STEPS[:, None])
+    inputs[1:, 0] = 0
+    figure = drawn.gradient_figure(seeds_of_one("Forgets", inputs))
+    assert np.isnan(figure.axes[0].lines[0].get_ydata()).tolist() == [False, True, True]
+    assert "0e+00" not in figure.legends[0].get_title().get_text()
+
+
+def test_the_last_panel_says_which_t_it_shows():
+    short = GradientNorms("B", STEPS[:2], gradients().inputs[:, :2, :3], np.ones((3, 2)))
+    one, both = drawn.gradient_figure(gradients()), drawn.gradient_figure(gradients(), short)
+    assert one.axes[2].get_title(loc="left") == "Gradient to every input, t = 5"
+    assert both.axes[2].get_title(loc="left") == "Gradient to every input, each line's last t"
+
+
+@pytest.mark.parametrize("name", ["gradients", "permutations", "training"])
+def test_as_many_lines_as_are_likely_look_different(name):
+    make = {"gradients": gradients, "permutations": permutations, "training": norms}[name]
+    figure = drawn.FIGURES[name](*(make(f"policy {number}") for number in range(20)))
+    for axes in figure.axes:
+        lines = [line for line in axes.lines if len(line.get_ydata()) > 1 and line.get_linestyle() != "None"]
+        looks = {(line.get_color(), line.get_linestyle()) for line in lines}
+        assert len(looks) >= 20
+        marked = {(line.get_color(), line.get_marker()) for line in lines if line.get_marker() != "None"}
+        assert len(marked) in (0, 20)
+
+
+def test_as_many_agents_as_are_likely_look_different():
+    figure = drawn.task_error_figure(*(knowledge() for _ in range(12)))
+    lines = [line for line in figure.axes[0].lines if "of its head" in str(line.get_label())]
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 12
+    assert {line.get_linestyle() for line in lines} == {"-"}
+
+
+def test_legends_are_read_row_by_row_and_fit():
+    figure = drawn.permutation_figure(*(permutations(name * 25) for name in "ABCDE"))
     legend = figure.legends[0]
     # Three columns, filled from top to bottom.
-    assert [entry.get_text() for entry in legend.get_texts()] == list("ADBEC")
+    assert [entry.get_text()[0] for entry in legend.get_texts()] == list("ADBEC")
+    figure.draw_without_rendering()
+    box, whole = legend.get_window_extent(), figure.bbox
+    assert box.x0 >= whole.x0 and box.x1 <= whole.x1
 
 
 def test_both_permutations_are_drawn_on_one_scale():
@@ -140,6 +205,17 @@ def test_colours_of_tasks_are_mixed_from_corners():
     np.testing.assert_allclose(colors[4], colors[:4].mean(axis=0))
     assert len(np.unique(colors, axis=0)) == 5
     assert task_colors(np.ones((3, 1)), np.ones((3, 1))).shape == (3, 3)
+
+
+def test_a_policys_networks_stand_side_by_side():
+    result = statistics("SplAggerWeightedSoftmaxPolicy, critic")
+    result.preactivation_std[1, 0], result.preactivation_std[1, 1] = 0.0, 130 * result.preactivation_std[0, 1]
+    axes = drawn.initialization_figure(result, statistics("RNNFiLMPolicy, actor")).axes[0]
+    texts = {text.get_text() for text in axes.texts}
+    assert {"SplAggerWeightedSoftmaxPolicy\ncritic", "RNNFiLMPolicy\nactor", "0", "130"} <= texts
+    axes.figure.draw_without_rendering()
+    left, right = (text.get_window_extent() for text in axes.texts if text.get_text().endswith(("\ncritic", "\nactor")))
+    assert left.x1 < right.x0
 
 
 def test_running_median():

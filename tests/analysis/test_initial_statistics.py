@@ -5,8 +5,9 @@ import pytest
 import torch as th
 
 from sb3_hyper.analysis import initial_statistics
-from sb3_hyper.analysis.initialization import PLAIN, draw_network, layer_parameters
-from sb3_hyper.hypernetworks import HYPER_INITIALIZERS
+from sb3_hyper.analysis.initialization import PLAIN, draw_network
+from sb3_hyper.analysis.layer_statistics import layer_parameters
+from sb3_hyper.hypernetworks import HYPER_INITIALIZERS, FiLMLinear, make_initializer
 from sb3_hyper.hypernetworks.initializers import BASE_INITIALIZERS
 from sb3_hyper.policies.sizes import SIZES
 
@@ -91,6 +92,11 @@ def test_table_and_json(statistics):
         ({"base_initializer": "orthogonl"}, "Did you mean 'orthogonal'"),
         ({"initializers": ("BiasHyperinit",)}, "Did you mean 'BiasHyperInit'"),
         ({"n_latents": 0}, "n_latents=0: wanted at least 1"),
+        ({"n_seeds": 1.5}, "n_seeds=1.5: wanted at least 1, a whole number"),
+        ({"n_actions": 0}, "n_actions=0: wanted at least 1"),
+        ({"trunk_dim": 0}, "trunk_dim=0: wanted at least 1"),
+        ({"n_inputs": 1, "n_latents": 1, "n_actions": 1}, "a standard deviation needs two states at least"),
+        *(({"latent_std": std}, f"latent_std={std}: wanted a positive number") for std in (-1.0, 0.0, np.nan, np.inf)),
     ],
 )
 def test_wrong_settings(settings, message):
@@ -98,6 +104,25 @@ def test_wrong_settings(settings, message):
         initial_statistics(**{"size": "XS", **settings})
 
 
+def test_the_fewest_numbers_give_statistics(recwarn):
+    result = initial_statistics("XS", n_seeds=1, n_inputs=2, n_latents=1, n_actions=1)
+    assert all(np.isfinite(getattr(result, name)).all() for name in ("weight_std", "preactivation_std"))
+    assert np.isfinite(result.ratio_to_plain()).all() and not recwarn.list
+
+
+@pytest.mark.parametrize("initializer", HYPER_INITIALIZERS)
+def test_parameters_of_a_film_layer_do_what_the_layer_does(initializer):
+    with th.random.fork_rng([]), th.no_grad():
+        th.manual_seed(0)
+        layer = FiLMLinear(4, 3, 2, 1.0, make_initializer(initializer))
+        for parameter in layer.parameters():
+            parameter.add_(th.randn_like(parameter))
+        x, factors = th.randn(5, 3), th.randn(5, 4)
+        weights, biases = layer_parameters(layer, factors)
+        assert weights.shape == (5, 2, 3)
+        th.testing.assert_close(th.einsum("noi,ni->no", weights, x) + biases, layer(x, factors))
+
+
 def test_layers_that_generate_nothing():
-    with pytest.raises(TypeError, match="wanted a generated or a plain linear layer"):
+    with pytest.raises(TypeError, match="wanted a generated, a FiLM or a plain linear layer"):
         layer_parameters(th.nn.Tanh(), th.ones(1, 2))

@@ -8,9 +8,10 @@ import pytest
 import torch as th
 
 from sb3_hyper import HyperPPO
-from sb3_hyper.analysis import weight_spread
+from sb3_hyper.analysis import to_json, weight_spread
+from sb3_hyper.analysis.networks import heads_of
 from sb3_hyper.analysis.trial_factors import TrialFactors, play_trials
-from sb3_hyper.analysis.weight_spread import gram_matrix, heads_of, spread_of_factors
+from sb3_hyper.analysis.weight_spread import gram_matrix, spread_of_factors
 from sb3_hyper.evaluation import evaluate_adaptation
 from sb3_hyper.hypernetworks import FiLMLinear, GeneratedLinear
 
@@ -43,6 +44,23 @@ def test_components_are_those_of_the_weights_themselves(make_model, make_env, po
         assert result.mean_norm[index] == pytest.approx(np.linalg.norm(weights.mean(axis=0)), rel=1e-5)
         np.testing.assert_allclose(np.abs(result.scores[index]), np.abs(left * singular)[:, :2], atol=2e-3)
         assert result.explained()[index].sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("network", ["actor", "critic"])
+def test_networks_that_share_nothing_are_heard_one_by_one(make_model, make_env, network):
+    model = make_model("RNNHNPolicy", policy_kwargs={"sharing": "nothing"})
+    agent, factors = model.policy.agent, []
+    trunk = agent.trunk if network == "actor" else agent.critic_trunk
+    handle = trunk.register_forward_hook(lambda module, inputs, output: factors.append(output))
+    result = weight_spread(model, make_env(2), 2, (3, 5), (network,))
+    handle.remove()
+    for index, step in enumerate((3, 5)):
+        weights = materialised(agent, factors[step], (network,))
+        singular = np.linalg.svd(weights - weights.mean(axis=0), compute_uv=False)
+        assert result.n_parameters == weights.shape[1] and singular[0] > 1e-3
+        np.testing.assert_allclose(result.singular_values[index][:1], singular[:1], rtol=1e-3)
+    with pytest.raises(ValueError, match=r"analyse one after the other, networks=\('actor',\)"):
+        weight_spread(model, make_env(2), 2)
 
 
 def test_the_gram_matrix_is_that_of_the_heads(make_model):
@@ -120,6 +138,7 @@ def test_policies_that_generate_nothing(make_model, make_env, policy):
         (2, (), "wanted different whole numbers"),
         (2, (-2,), "wanted different whole numbers"),
         (2, (0, 0), "wanted different whole numbers"),
+        (2, (0.5,), r"steps=\[0.5\]: wanted different whole numbers"),
         (2, (16,), "A trial ended after 16 steps: there is no step 16"),
     ],
 )
@@ -128,6 +147,24 @@ def test_wrong_settings(make_model, make_env, n_trials, steps, message):
     with pytest.raises(ValueError, match=message):
         weight_spread(model, make_env(), n_trials, steps)
     assert not model.policy.agent.trunk._forward_hooks
+
+
+@pytest.mark.parametrize(
+    ("networks", "message"),
+    [
+        (("aktor",), "Unknown network 'aktor'. Did you mean 'actor'"),
+        ("actor", r"networks='actor': wanted .* for example networks=\('actor',\)"),
+        ((), r"networks=\(\): wanted one or both"),
+    ],
+)
+def test_wrong_networks(make_model, make_env, networks, message):
+    with pytest.raises(ValueError, match=message):
+        weight_spread(make_model(), make_env(), 4, networks=networks)
+
+
+def test_steps_of_numpy_are_written_down_too(make_model, make_env):
+    result = weight_spread(make_model(), make_env(), 2, list(np.array([0, 3])))
+    assert to_json([result]) and result.steps == [0, 3]
 
 
 def test_environments_without_tasks(make_model):

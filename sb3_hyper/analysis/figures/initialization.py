@@ -30,11 +30,14 @@ def initialization_figure(*results: InitialStatistics) -> Figure:
     figure = make_figure(max(8.0, 2.6 + 0.56 * ratios.shape[1]), 1.7 + 0.42 * len(names))
     axes = figure.add_subplot()
     bound = np.log2(_LARGEST_RATIO)
-    axes.imshow(np.log2(ratios), cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto")
+    # Latents so small that nothing is left of them give 0.
+    powers = np.log2(np.maximum(ratios, np.finfo(float).tiny))
+    axes.imshow(powers, cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto")
     for (row, column), ratio in np.ndenumerate(ratios):
         # Dark cells get white numbers.
-        color = "white" if abs(np.log2(ratio)) > 0.5 * bound else TEXT_COLOR
-        axes.text(column, row, f"{ratio:.2g}", ha="center", va="center", fontsize=8.5, color=color)
+        color = "white" if abs(powers[row, column]) > 0.5 * bound else TEXT_COLOR
+        text = f"{ratio:.2g}" if ratio < 99.5 else f"{ratio:.0f}"
+        axes.text(column, row, text, ha="center", va="center", fontsize=8.5, color=color)
     _label(figure, results, names)
     return figure
 
@@ -51,7 +54,10 @@ def _label(figure: Figure, results: tuple[InitialStatistics, ...], names: list[s
         if start:
             axes.axvline(start - 0.5, color="white", lw=4)
         centre = start + (len(result.layers) - 1) / 2
-        axes.text(centre, len(names) + 0.15, f"size {result.size}", ha="center", va="top", fontsize=9, color=TEXT_COLOR)
+        title = result.title.replace(", ", "\n")
+        # A column is about seven letters wide.
+        size = min(9.0, 66 * len(result.layers) / max(map(len, title.split("\n"))))
+        axes.text(centre, len(names) + 0.15, title, ha="center", va="top", fontsize=size, color=TEXT_COLOR)
         start += len(result.layers)
     axes.set_title(
         "Pre-activations at initialisation: standard deviation relative to the plain network's",

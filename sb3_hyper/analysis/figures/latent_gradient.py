@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from sb3_hyper.analysis.figures.style import check_results, dress, make_figure
+from sb3_hyper.analysis.figures.style import check_results, dress, look_of, make_figure
 from sb3_hyper.analysis.latent_gradient import LatentGradientNorms
-from sb3_hyper.plotting import COLORS, TEXT_COLOR
+from sb3_hyper.plotting import TEXT_COLOR
 
 _SHARE = 20
 """A line is smoothed over this fraction of the updates."""
@@ -18,23 +18,31 @@ def latent_gradient_figure(*results: LatentGradientNorms) -> Figure:
     """
     Draw the norms over the environment steps, smoothed by a running median over a twentieth of the updates.
 
-    :param results: one for each agent; those of the same name share a colour
+    :param results: one for each agent; those of the same name share colour and style
     :return: the figure
     :raises ValueError: when there is none, or one has no update
     """
     check_results(results)
     if not all(len(result.norms) for result in results):
-        raise ValueError("A result without updates cannot be drawn: train with LatentGradientCallback first.")
+        raise ValueError(
+            "A result without updates cannot be drawn: the training ended before its first one, or was not watched."
+        )
     figure = make_figure(7.2, 4.2)
     axes = figure.add_subplot()
-    colors = dict(zip(dict.fromkeys(result.name for result in results), COLORS * len(results), strict=False))
+    names = list(dict.fromkeys(result.name for result in results))
     labelled: set[str] = set()
     for result in results:
         label = None if result.name in labelled else result.name
         labelled.add(result.name)
-        color, steps = colors[result.name], result.timesteps / 1000
-        axes.plot(steps, result.norms, color=color, lw=0.6, alpha=0.25, zorder=3)
-        axes.plot(steps, running_median(result.norms), color=color, lw=2.0, zorder=4, label=label)
+        look, steps = look_of(names.index(result.name)), result.timesteps / 1000
+        # An axis of logarithms has no place for 0.
+        norms = np.where(result.norms > 0, result.norms, np.nan)
+        axes.plot(steps, norms, color=look.color, lw=0.6, alpha=0.25, zorder=3)
+        smooth = running_median(result.norms)
+        axes.plot(
+            steps, np.where(smooth > 0, smooth, np.nan), color=look.color, ls=look.line_style, lw=2.0, zorder=4,
+            label=label,
+        )  # fmt: skip
     dress(axes, "Gradient of the loss to the latent", "thousand environment steps", "‖∂ L / ∂ z‖")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

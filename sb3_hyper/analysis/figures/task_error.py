@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 
-from sb3_hyper.analysis.figures.style import add_legend, check_results, dress, make_figure
+from sb3_hyper.analysis.figures.style import add_legend, check_results, dress, look_of, make_figure
 from sb3_hyper.analysis.result import Array
 from sb3_hyper.analysis.task_error import CONFIDENCE, TaskErrorCurves
 from sb3_hyper.plotting import COLORS, MUTED_COLOR, TEXT_COLOR
@@ -29,12 +28,12 @@ def task_error_figure(*results: TaskErrorCurves) -> Figure:
     figure = make_figure(11.4 if has_entropy else 6.4, 4.6)
     errors, *others = figure.subplots(1, 1 + has_entropy, squeeze=False)[0]
     errors.axhline(1.0, color=MUTED_COLOR, lw=1.0, zorder=2)
-    for result, name, color in zip(results, _names(results), _colors(len(results)), strict=True):
+    for index, (result, name) in enumerate(zip(results, _names(results), strict=True)):
         if result.head is not None:
-            _draw(errors, result.head, color, "-", f"{name}: {result.head_name} of its head")
-        _draw(errors, result.probe, color, "--", f"{name}: linear probe")
+            _draw(errors, result.head, index, "-", f"{name}: {result.head_name} of its head")
+        _draw(errors, result.probe, index, "--", f"{name}: linear probe")
         if result.entropy is not None:
-            _draw(others[0], result.entropy, color, "-", name)
+            _draw(others[0], result.entropy, index, "-", name)
     _say_what_one_is(errors)
     dress(errors, "Error of the task", "transitions seen", "share of the error without knowledge")
     errors.set_ylim(bottom=0)
@@ -46,13 +45,10 @@ def task_error_figure(*results: TaskErrorCurves) -> Figure:
     figure.suptitle(
         f"How fast the task is known, {names[0]}", x=0.01, ha="left", fontsize=12, fontweight="bold", color=TEXT_COLOR
     )
-    add_legend(figure, errors, 2)
     n_tested = " / ".join(sorted({str(result.n_tested) for result in results}))
     actions = " / ".join(sorted({result.actions for result in results}))
-    title = f"lines: means over {n_tested} trials, {actions}; bands: {CONFIDENCE:.0%} bootstrap intervals"
-    legend = figure.legends[0]
-    legend.set_title(title, FontProperties(size=9))
-    legend.get_title().set_color(MUTED_COLOR)
+    note = f"lines: means over {n_tested} trials, {actions}; bands: {CONFIDENCE:.0%} bootstrap intervals"
+    add_legend(figure, errors, 2, note)
     return figure
 
 
@@ -65,15 +61,16 @@ def _names(results: Sequence[TaskErrorCurves]) -> list[str]:
     ]
 
 
-def _colors(n: int) -> list[str]:
-    return [COLORS[index % len(COLORS)] for index in range(n)]
-
-
-def _draw(axes: Axes, curve: Array, color: str, style: str, label: str) -> None:
+def _draw(axes: Axes, curve: Array, index: int, style: str, label: str) -> None:
     value, low, high = curve.T
-    steps = range(len(curve))
-    axes.plot(steps, value, color=color, lw=2.0, linestyle=style, zorder=4, label=label)
-    axes.fill_between(steps, low, high, color=color, alpha=0.16, linewidth=0, zorder=3)
+    steps, look = range(len(curve)), look_of(index)
+    # Styles tell heads from probes: where colours come again, markers tell agents apart.
+    marker = look.marker if index >= len(COLORS) else None
+    axes.plot(
+        steps, value, color=look.color, lw=2.0, linestyle=style, zorder=4, label=label, marker=marker,
+        markevery=max(1, len(curve) // 10), markeredgecolor="white",
+    )  # fmt: skip
+    axes.fill_between(steps, low, high, color=look.color, alpha=0.16, linewidth=0, zorder=3)
 
 
 def _say_what_one_is(axes: Axes) -> None:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sb3_hyper.analysis.figures.style import MARKERS, dress, make_figure
+from sb3_hyper.analysis.figures.style import MARKERS, dress, look_of, make_figure
 from sb3_hyper.analysis.weight_spread import WeightSpread
 from sb3_hyper.plotting import COLORS, MUTED_COLOR, TEXT_COLOR
 
@@ -53,9 +53,9 @@ def _step_name(step: int) -> str:
 
 def _draw_spectrum(axes: Axes, result: WeightSpread) -> None:
     for index, shares in enumerate(result.explained()):
-        shown = shares[:_N_COMPONENTS]
+        look, shown = look_of(index), np.where(shares > 0, shares, np.nan)[:_N_COMPONENTS]
         axes.plot(
-            np.arange(1, len(shown) + 1), shown, color=COLORS[index % len(COLORS)], marker="o", ms=5, lw=1.8,
+            np.arange(1, len(shown) + 1), shown, color=look.color, ls=look.line_style, marker="o", ms=5, lw=1.8,
             markeredgecolor="white", label=_step_name(result.steps[index]),
         )  # fmt: skip
     dress(axes, "spectrum", "component", "share of the variance")
