@@ -1,5 +1,6 @@
 """Elementwise recurrences over time, each with its exact gradient, as one operation: what the fast scan is made of."""
 
+from cmath import isfinite
 from collections.abc import Callable
 from itertools import pairwise
 from math import isqrt
@@ -9,7 +10,7 @@ import torch as th
 from torch.autograd.function import once_differentiable
 
 _Solver = Callable[[th.Tensor, th.Tensor, th.Tensor, th.Tensor, bool], th.Tensor]
-_Gradients = tuple[th.Tensor, th.Tensor, None, None]
+_Gradients = tuple[th.Tensor, th.Tensor | None, None, None]
 
 
 def _block_length(n_steps: int) -> int:
@@ -17,19 +18,21 @@ def _block_length(n_steps: int) -> int:
     A divisor of ``n_steps`` near its square root (1 for a prime: then there is one step to a block and nothing is
     gained).
     """
+    if n_steps < 1:
+        raise ValueError(f"A recurrence over T = {n_steps} steps, wanted at least one: (T, B, S) with T >= 1.")
     return max(length for length in range(1, isqrt(n_steps) + 1) if n_steps % length == 0)
 
 
-def _solve_in_blocks(
+def _solve_by_products(
     x: th.Tensor, decay: th.Tensor, initial: th.Tensor, resets: th.Tensor, backwards: bool = False
 ) -> th.Tensor:
     """
-    s_t = decay_t s_{t-1} + x_t, or x_t after a reset (s_{t+1} when ``backwards`` in time).
+    s_t = decay_t s_{t-1} + x_t, or x_t after a reset (s_{t+1} when ``backwards`` in time), for finite numbers.
 
     It takes about 2 sqrt(T) operations where T has a divisor near its root.
 
     Blocks of time run side by side from 0, then the blocks' ends one after the other, then every step receives its
-    block's start.
+    block's start. A reset is a product with 0, which what is not finite survives, from its step to the last one.
 
     :param x: ``(T, B, S)``
     :param decay: ``(T, B, S)``, or 1 in place of any of the three
@@ -57,6 +60,17 @@ def _solve_in_blocks(
     for before, now in pairwise(blocks):
         th.addcmul(states[before, steps[-1]], carry[before, steps[-1]], start[before], out=start[now])
     return states.addcmul_(carry, start[:, None]).flatten(0, 1)
+
+
+def _solve_in_blocks(
+    x: th.Tensor, decay: th.Tensor, initial: th.Tensor, resets: th.Tensor, backwards: bool = False
+) -> th.Tensor:
+    """What :func:`_solve_by_products` computes, and for numbers that are not finite too: those take longer."""
+    states = _solve_by_products(x, decay, initial, resets, backwards)
+    last = states[0 if backwards else -1]
+    if isfinite(last.sum().item()):
+        return states
+    return _solve_by_doubling(x, decay, initial, resets, backwards)
 
 
 class Stretch(NamedTuple):
@@ -113,15 +127,17 @@ def _states_after(stretches: Stretch, initial: th.Tensor) -> th.Tensor:
     return states
 
 
-def _adjoint(solve: _Solver, grad: th.Tensor, decay: th.Tensor, resets: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
-    """
-    The gradients of a linear recurrence for x, g_t = grad_t + conj(decay_{t+1}) g_{t+1}, and for the initial state,
-    conj(decay_0) g_0; none where a trial starts.
-    """
+def _adjoint(solve: _Solver, grad: th.Tensor, decay: th.Tensor, resets: th.Tensor) -> th.Tensor:
+    """A linear recurrence's gradient for x: g_t = grad_t + conj(decay_{t+1}) g_{t+1}, without what a reset cuts off."""
     decay = decay.conj().resolve_conj()
-    # What rolls in behind the last step meets a state of zero.
-    gradient = solve(grad, decay.roll(-1, 0), th.zeros_like(grad[0]), resets.roll(-1, 0), True)
-    return gradient, (decay[0] * gradient[0]).masked_fill(resets[0, :, None], 0.0)
+    # The first decay, which rolls in behind the last step, has nothing to act on there.
+    is_cut = th.cat((resets[1:], th.ones_like(resets[:1])))
+    return solve(grad, decay.roll(-1, 0), th.zeros_like(grad[0]), is_cut, True)
+
+
+def _for_initial(gradient: th.Tensor, decay: th.Tensor, resets: th.Tensor) -> th.Tensor:
+    """A linear recurrence's gradient for the initial state, conj(decay_0) g_0, from :func:`_adjoint`'s for x."""
+    return (decay[0].conj() * gradient[0]).masked_fill(resets[0, :, None], 0.0)
 
 
 def _maximum_recurrence(x: th.Tensor, resets: th.Tensor, initial: th.Tensor, start: float) -> th.Tensor:
@@ -164,9 +180,12 @@ class _LinearRecurrence(th.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: th.Tensor) -> tuple[th.Tensor, th.Tensor, None, th.Tensor | None, None]:
+    def backward(
+        ctx: Any, *grad_outputs: th.Tensor
+    ) -> tuple[th.Tensor, th.Tensor | None, None, th.Tensor | None, None]:
         decay, resets, *for_decay = ctx.saved_tensors
-        gradient, initial_gradient = _adjoint(ctx.solve, grad_outputs[0], decay, resets)
+        gradient = _adjoint(ctx.solve, grad_outputs[0], decay, resets)
+        initial_gradient = _for_initial(gradient, decay, resets) if ctx.needs_input_grad[1] else None
         decay_gradient = None
         if for_decay:
             initial, states = for_decay
@@ -186,7 +205,8 @@ class _RunningMax(th.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: th.Tensor) -> _Gradients:
         is_old, resets = ctx.saved_tensors
-        grad, initial_grad = _adjoint(_solve_in_blocks, grad_outputs[0], is_old, resets)
+        grad = _adjoint(_solve_in_blocks, grad_outputs[0], is_old, resets)
+        initial_grad = _for_initial(grad, is_old, resets) if ctx.needs_input_grad[1] else None
         return grad.addcmul_(grad, is_old, value=-1.0), initial_grad, None, None
 
 
@@ -258,7 +278,7 @@ def running_softmax(x: th.Tensor, initial: th.Tensor, resets: th.Tensor) -> th.T
         # Within a trial the exponents are <= 0; where a trial starts they could overflow, and are not used.
         decay = (th.cat((largest[:1], largest[:-1])) - largest).clamp(max=0.0).exp()
     weight = (logit - largest).exp()
-    scale = th.where(empty, 0.0, initial_max - largest[0]).clamp(max=0.0).exp()
+    scale = th.where(empty | resets[0, :, None], 0.0, initial_max - largest[0]).clamp(max=0.0).exp()
     sums = linear_recurrence(
         th.cat((weight, weight * value), dim=-1),
         th.cat((initial_sum * scale, initial_weighted * scale), dim=-1),

@@ -1,5 +1,7 @@
 """The linear recurrence against its loop, and the algebra that its logarithmic scan rests on."""
 
+import math
+
 import pytest
 import torch as th
 from hypothesis import given, settings
@@ -12,6 +14,9 @@ from sb3_hyper.recurrences import (
     _solve_in_blocks,
     compose,
     linear_recurrence,
+    running_max,
+    running_softmax,
+    running_sum,
 )
 
 B, S = 3, 2
@@ -118,6 +123,74 @@ def test_nothing_crosses_a_start(solve, dtype):
     assert th.count_nonzero(x_gradient[6:]) == 4 * B * S and th.count_nonzero(decay_gradient[7:]) == 3 * B * S
     other = th.cat((th.randn_like(x[:6]), x[6:]))
     assert th.equal(solve(other, initial + 1, resets, decay)[6:], states)
+
+
+# Each takes x, initial state, resets and decay.
+RECURRENCES = {
+    "linear": linear_recurrence,
+    "linear-constant": lambda x, initial, resets, decay: linear_recurrence(x, initial, resets, decay[0, 0]),
+    "linear-by-doubling": by_doubling,
+    "sum": lambda x, initial, resets, decay: running_sum(x, initial, resets),
+    "max": lambda x, initial, resets, decay: running_max(x, initial, resets),
+    "softmax": lambda x, initial, resets, decay: running_softmax(
+        th.cat((x, th.ones_like(x), x), -1), th.cat((initial, th.ones_like(initial), initial), -1), resets
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("recurrence", "where"),
+    [
+        *((name, where) for name in RECURRENCES for where in ("inputs", "memory")),
+        ("linear", "decays"),
+        ("linear-by-doubling", "decays"),
+    ],
+)
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("n_steps", [12, 13])
+def test_what_is_not_finite_stays_in_its_trial(recurrence, number, n_steps, where):
+    """Inputs and decays of a trial in the middle, and the memory of a trial that is over."""
+    run = RECURRENCES[recurrence]
+    x, initial, resets, decay = make(n_steps, th.float64, False)
+    resets[:] = False
+    resets[3] = resets[9] = resets[0, 2] = True
+    is_whole = th.tensor([True] * 3 + [False] * 6 + [True] * (n_steps - 9))
+
+    def of_whole_trials(x, initial, decay):
+        leaves = [leaf.detach().clone().requires_grad_() for leaf in (x, initial, decay)]
+        states = run(leaves[0], leaves[1], resets, leaves[2])[is_whole]
+        gradients = th.autograd.grad(states.square().sum(), leaves, materialize_grads=True)
+        if recurrence == "linear-constant":
+            # All trials have that decay in common.
+            gradients = (*gradients[:2], th.zeros_like(decay))
+        return states, gradients[0][is_whole], gradients[1], gradients[2][is_whole]
+
+    expected = of_whole_trials(x, initial, decay)
+    with th.no_grad():
+        if where == "inputs":
+            x[5, 0] = x[8, 1] = number
+        elif where == "memory":
+            initial[2] = number
+        else:
+            decay[6, 2] = decay[3, 1] = number
+    th.testing.assert_close(of_whole_trials(x, initial, decay), expected)
+
+
+@pytest.mark.parametrize("solve", [linear_recurrence, by_doubling])
+def test_the_first_decay_does_not_reach_the_last_step(solve):
+    x, initial, resets, decay = make(6, th.float64, False)
+    resets[:] = False
+    resets[4] = True
+    with th.no_grad():
+        decay[0] = math.nan
+    (gradient,) = th.autograd.grad(solve(x, initial, resets, decay)[4:].sum(), x)
+    th.testing.assert_close(gradient[4:], th.stack((1 + decay[5], th.ones_like(decay[5]))))
+
+
+def test_no_steps_are_refused():
+    for name in ("linear", "sum", "max", "softmax"):
+        with pytest.raises(ValueError, match="T = 0 steps, wanted at least one"):
+            RECURRENCES[name](th.zeros(0, B, S), th.zeros(B, S), th.zeros(0, B, dtype=th.bool), th.zeros(0, B, S))
 
 
 def test_logarithmic_scan_takes_logarithmically_many_operations():

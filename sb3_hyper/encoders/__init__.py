@@ -1,8 +1,10 @@
 """Sequence encoders: from a trial's transitions to encodings, with a memory."""
 
 import inspect
+from collections.abc import Collection
 from typing import Any
 
+from sb3_hyper.checks import check_counts
 from sb3_hyper.encoders.aggregated import AggregatedEncoder
 from sb3_hyper.encoders.base import EncoderStep, SequenceEncoder
 from sb3_hyper.encoders.linear_recurrent import LRUEncoder
@@ -29,6 +31,7 @@ def make_encoder(
     encoder: str | type[SequenceEncoder],
     input_dim: int,
     output_dim: int,
+    /,
     n_layers: int | None = None,
     **encoder_kwargs: Any,
 ) -> SequenceEncoder:
@@ -43,7 +46,7 @@ def make_encoder(
         layers of width ``output_dim``. None: as the encoder has it, which is one for those that are stacked
     :param encoder_kwargs: further keyword arguments of that encoder, of every layer alike
     :return: the encoder
-    :raises ValueError: when the name is unknown, or ``n_layers`` is below one
+    :raises ValueError: when the name is unknown, or ``n_layers`` is no whole number, 1 or above
     :raises TypeError: when it is neither a name nor such a class, or does not take one of the keywords
     """
     if isinstance(encoder, str) and encoder not in ENCODERS:
@@ -54,23 +57,54 @@ def make_encoder(
             f"encoder={encoder!r}: wanted a name ({', '.join(ENCODERS)}) or a subclass of SequenceEncoder, which is "
             "built from (input_dim, output_dim)."
         )
-    parameters = list(inspect.signature(make).parameters.values())[2:]
-    accepted = [parameter.name for parameter in parameters]
-    if all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        _check_keywords(encoder, encoder_kwargs, accepted)
-    if n_layers is not None and n_layers < 1:
-        raise ValueError(f"The encoder {encoder!r} got n_layers={n_layers}, wanted at least 1.")
-    if n_layers is not None and "n_layers" in accepted:
-        encoder_kwargs["n_layers"], n_layers = n_layers, None
+    accepted = _keywords(make)
+    parameters = inspect.signature(make).parameters.values()
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    _check_keywords(encoder, encoder_kwargs, accepted, takes_any)
+    if n_layers is not None:
+        check_counts(n_layers=n_layers)
+        if "n_layers" in accepted:
+            encoder_kwargs["n_layers"], n_layers = n_layers, None
     input_dims = [input_dim] + [output_dim] * ((n_layers or 1) - 1)
     layers: list[SequenceEncoder] = [make(width, output_dim, **encoder_kwargs) for width in input_dims]
     return layers[0] if len(layers) == 1 else StackedEncoder(layers)
 
 
-def _check_keywords(encoder: object, encoder_kwargs: dict[str, Any], accepted: list[str]) -> None:
+def _keywords(make: type) -> set[str]:
+    """The keywords that a class names beside its widths, and those of its parents as far as ``**kwargs`` leads."""
+    names: set[str] = set()
+    for owner in make.__mro__:
+        if "__init__" not in vars(owner):
+            continue
+        parameters = list(inspect.signature(vars(owner)["__init__"]).parameters.values())
+        positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        # Behind self and the two widths.
+        names.update(positional[3:], (p.name for p in parameters if p.kind is p.KEYWORD_ONLY))
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return names
+
+
+_SET_ELSEWHERE = {
+    "encoder": "it is a setting beside them, for example encoder='gru'",
+    "input_dim": "the policy knows the width of a transition's features",
+    "output_dim": "the width of an encoding is encoder_dim",
+}
+
+
+def _check_keywords(
+    encoder: object, encoder_kwargs: dict[str, Any], accepted: Collection[str], takes_any: bool
+) -> None:
     choices = sorted({*accepted, "n_layers"})
     for keyword in encoder_kwargs:
-        if keyword not in accepted:
+        if keyword in accepted:
+            continue
+        if keyword in _SET_ELSEWHERE:
+            raise TypeError(
+                f"The encoder {encoder!r} got the keyword {keyword!r} in encoder_kwargs, where it does not belong: "
+                f"{_SET_ELSEWHERE[keyword]}."
+            )
+        if not takes_any:
             raise TypeError(
                 f"The encoder {encoder!r} got the keyword {keyword!r} in encoder_kwargs; it takes {', '.join(choices)}."
                 f"{did_you_mean(keyword, choices)}"

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import torch as th
 from torch import nn
 
+from sb3_hyper.checks import check_counts
+
 EncoderStep = Callable[[th.Tensor, th.Tensor], tuple[th.Tensor, th.Tensor]]
 """From features ``(B, input_dim)`` and memory ``(B, state_dim)`` to encodings ``(B, output_dim)`` and memory."""
 
@@ -19,14 +21,12 @@ class SequenceEncoder(nn.Module, ABC):
     :param input_dim: width of a transition's features
     :param output_dim: width of an encoding
     :param state_dim: width of the memory
+    :raises ValueError: when ``input_dim`` or ``output_dim`` is no whole number, 1 or above
     """
 
     def __init__(self, input_dim: int, output_dim: int, state_dim: int) -> None:
         super().__init__()
-        if input_dim < 1 or output_dim < 1:
-            raise ValueError(
-                f"{type(self).__name__} got input_dim={input_dim} and output_dim={output_dim}, wanted at least 1."
-            )
+        check_counts(input_dim=input_dim, output_dim=output_dim)
         self.input_dim = input_dim
         self.output_dim = output_dim
         self.state_dim = state_dim
@@ -44,6 +44,7 @@ class SequenceEncoder(nn.Module, ABC):
         :param state: ``(B, state_dim)`` memory before the first step
         :param resets: ``(T, B)`` bool, whether a trial starts at this step
         :return: encodings ``(T, B, output_dim)`` and the memory after the last step ``(B, state_dim)``
+        :raises ValueError: when there is no step, T = 0; an encoder without memory need not
         """
 
     def make_step(self) -> EncoderStep:
@@ -58,3 +59,10 @@ class SequenceEncoder(nn.Module, ABC):
             return encodings[0], state
 
         return step
+
+
+def check_steps(x: th.Tensor) -> None:
+    """Raise ValueError unless sequences ``(T, B, D)`` have a step."""
+    # ``numel`` alone is cheaper than ``len``.
+    if x.numel() == 0 and len(x) == 0:
+        raise ValueError(f"Sequences of shape {tuple(x.shape)}, wanted at least one step: (T, B, D) with T >= 1.")

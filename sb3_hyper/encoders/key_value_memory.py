@@ -2,6 +2,9 @@
 
 import torch as th
 
+BROKEN = 2**30
+"""What a memory has as the number of a trial's transitions once one of them was not finite."""
+
 
 def steps_in_trial(count: th.Tensor, resets: th.Tensor) -> th.Tensor:
     """
@@ -14,6 +17,19 @@ def steps_in_trial(count: th.Tensor, resets: th.Tensor) -> th.Tensor:
     time = th.arange(len(resets), device=resets.device)[:, None]
     # The trial that is going on began ``count`` steps before step 0.
     return time - th.where(resets, time, -count).cummax(dim=0).values
+
+
+def broken_steps(is_finite: th.Tensor, position: th.Tensor) -> th.Tensor:
+    """
+    Which transitions are not finite, or come after one of their own trial that was not.
+
+    :param is_finite: ``(T, B)`` bool, whether all numbers of a transition are finite
+    :param position: ``(T, B)`` from :func:`steps_in_trial`; of a trial that was broken before, ``BROKEN`` or more
+    :return: ``(T, B)`` bool
+    """
+    # Without any, the last one lies further back than a trial that is whole can reach, and nearer than a broken one's.
+    long_ago = position.new_full(position.shape[1:], BROKEN // 2)
+    return steps_in_trial(long_ago, ~is_finite) <= position
 
 
 def window_mask(position: th.Tensor, context_length: int) -> th.Tensor:

@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from sb3_hyper.encoders.base import SequenceEncoder
+from sb3_hyper.checks import check_counts
+from sb3_hyper.encoders.base import SequenceEncoder, check_steps
 from sb3_hyper.encoders.initial_state import InitialState
 from sb3_hyper.recurrences import linear_recurrence
 
@@ -37,10 +38,10 @@ class LRUEncoder(SequenceEncoder):
     :param output_dim: width of an encoding
     :param n_states: number of complex states; ``output_dim`` if None
     :param r_min: smallest modulus at the start
-    :param r_max: largest modulus at the start, below 1
+    :param r_max: largest modulus at the start, at most 0.999999: single precision cannot tell larger ones from 1
     :param max_phase: largest phase at the start, in radians per step, up to 2 pi
     :param learned_initial_state: whether the state that a trial starts from is learned; else it is zero
-    :raises ValueError: unless n_states >= 1, 0 <= r_min < r_max < 1 and 0 < max_phase <= 2 pi
+    :raises ValueError: unless n_states >= 1, 0 <= r_min < r_max <= 0.999999 and 0 < max_phase <= 2 pi
     """
 
     def __init__(
@@ -55,11 +56,12 @@ class LRUEncoder(SequenceEncoder):
     ) -> None:
         n_states = output_dim if n_states is None else n_states
         super().__init__(input_dim, output_dim, state_dim=2 * n_states)
-        if n_states < 1 or not 0 <= r_min < r_max < 1 or not 0 < max_phase <= 2 * math.pi:
+        check_counts(n_states=n_states)
+        if not 0 <= r_min < r_max <= 0.999999 or not 0 < max_phase <= 2 * math.pi:
             raise ValueError(
-                f"LRUEncoder got n_states={n_states}, r_min={r_min}, r_max={r_max} and max_phase={max_phase}, wanted "
-                "at least one state, 0 <= r_min < r_max < 1 (at 1 a state never forgets and grows without bound) and "
-                "0 < max_phase <= 2 pi."
+                f"LRUEncoder got r_min={r_min}, r_max={r_max} and max_phase={max_phase}, wanted 0 <= r_min < r_max <= "
+                "0.999999 (at 1 a state never forgets and grows without bound, and single precision cannot tell larger "
+                "ones from 1; 0.999 remembers 1000 steps) and 0 < max_phase <= 2 pi."
             )
         squared_modulus = r_min**2 + (r_max**2 - r_min**2) * _uniform(n_states)
         self.nu = nn.Parameter((-0.5 * squared_modulus.log()).log())
@@ -71,21 +73,24 @@ class LRUEncoder(SequenceEncoder):
         self.feedthrough = nn.Parameter(th.randn(output_dim))
         self.gate = nn.Linear(output_dim, 2 * output_dim)
         self.initial = InitialState(2 * n_states, learned_initial_state)
+        self.state_dim = self.initial.memory_dim
         nn.init.normal_(self.to_states.weight, std=(2 * output_dim) ** -0.5)
         nn.init.normal_(self.from_states.weight, std=n_states**-0.5)
 
     @override
     def forward(self, x: th.Tensor, state: th.Tensor, resets: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        check_steps(x)
         embedded = self.embedding(x)
         log_modulus = -self.nu.exp()
         decay = th.polar(log_modulus.exp(), self.theta.exp())
         scale = (-th.expm1(2 * log_modulus)).sqrt()
         # (T, B, 2 n) -> (T, B, n) complex
         drive = th.view_as_complex(th.unflatten(self.to_states(embedded), -1, (-1, 2)) * scale[:, None])
-        states = linear_recurrence(self.initial.to_memory_input(drive, decay), _as_complex(state), resets, decay)
-        memory = th.view_as_real(states).flatten(2)
-        output = self.from_states(self.initial.to_hidden(memory)) + self.feedthrough * embedded
-        return embedded + F.glu(self.gate(F.gelu(output)), dim=-1), memory[-1]
+        before = _as_complex(self.initial.to_hidden(state))
+        states = linear_recurrence(self.initial.restart(drive, decay, resets), before, resets, decay)
+        hidden = th.view_as_real(states).flatten(2)
+        output = self.from_states(hidden) + self.feedthrough * embedded
+        return embedded + F.glu(self.gate(F.gelu(output)), dim=-1), self.initial.to_memory(hidden[-1])
 
 
 def _uniform(size: int) -> th.Tensor:

@@ -6,7 +6,7 @@ import torch as th
 from torch import nn
 from typing_extensions import override
 
-from sb3_hyper.encoders.base import SequenceEncoder
+from sb3_hyper.encoders.base import SequenceEncoder, check_steps
 from sb3_hyper.encoders.initial_state import InitialState
 from sb3_hyper.recurrences import linear_recurrence
 
@@ -27,9 +27,10 @@ class MinGRUEncoder(SequenceEncoder):
 
     :param input_dim: width of a transition's features
     :param output_dim: number of hidden units, which is the width of an encoding
-    :param max_timescale: the longest memory that a unit starts with, in steps; at least 2
+    :param max_timescale: the longest memory that a unit starts with, in steps; from 2 to 1e6, beyond which single
+        precision cannot tell what a step keeps from everything
     :param learned_initial_state: whether the hidden state that a trial starts from is learned; else it is zero
-    :raises ValueError: when ``max_timescale`` is less than 2
+    :raises ValueError: unless 2 <= max_timescale <= 1e6
     """
 
     def __init__(
@@ -40,10 +41,15 @@ class MinGRUEncoder(SequenceEncoder):
         learned_initial_state: bool = False,
     ) -> None:
         super().__init__(input_dim, output_dim, state_dim=output_dim)
-        if max_timescale < 2:
-            raise ValueError(f"MinGRUEncoder got max_timescale={max_timescale}, wanted at least 2 steps.")
+        if not 2 <= max_timescale <= 1e6:
+            raise ValueError(
+                f"MinGRUEncoder got max_timescale={max_timescale}, wanted at least 2 and at most 1e6 steps "
+                "(beyond that single precision cannot tell what a step keeps from everything): the longest trial's "
+                "length will do."
+            )
         self.linear = nn.Linear(input_dim, 2 * output_dim)
         self.initial = InitialState(output_dim, learned_initial_state)
+        self.state_dim = self.initial.memory_dim
         with th.no_grad():
             # z = 1 / (1 + e^-b)
             timescale = th.empty(output_dim).uniform_(math.log(2), math.log(max_timescale)).exp()
@@ -51,8 +57,10 @@ class MinGRUEncoder(SequenceEncoder):
 
     @override
     def forward(self, x: th.Tensor, state: th.Tensor, resets: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        check_steps(x)
         gate, candidate = self.linear(x).chunk(2, dim=-1)
         update = gate.sigmoid()
         decay = 1 - update
-        memory = linear_recurrence(self.initial.to_memory_input(update * candidate, decay), state, resets, decay)
-        return self.initial.to_hidden(memory), memory[-1]
+        drive = self.initial.restart(update * candidate, decay, resets)
+        hidden = linear_recurrence(drive, self.initial.to_hidden(state), resets, decay)
+        return hidden, self.initial.to_memory(hidden[-1])

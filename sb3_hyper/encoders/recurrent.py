@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 from typing_extensions import override
 
-from sb3_hyper.encoders.base import EncoderStep, SequenceEncoder
+from sb3_hyper.encoders.base import EncoderStep, SequenceEncoder, check_steps
 from sb3_hyper.encoders.gru_scan import gru_scan, make_gru_step
 from sb3_hyper.encoders.initial_state import InitialState
 from sb3_hyper.encoders.lstm_scan import lstm_scan
@@ -27,22 +27,19 @@ class GRUEncoder(SequenceEncoder):
         super().__init__(input_dim, output_dim, state_dim=output_dim)
         self.rnn = nn.GRU(input_dim, output_dim)
         self.initial = InitialState(output_dim, learned_initial_state)
+        self.state_dim = self.initial.memory_dim
 
     @override
     def forward(self, x: th.Tensor, state: th.Tensor, resets: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        check_steps(x)
         if len(x) == 1:
             hidden = self.initial.to_hidden(th.where(resets[0, :, None], 0.0, state))
             hidden = th.gru_cell(x[0], hidden, *self.rnn.parameters())
             return hidden[None], self.initial.to_memory(hidden)
         pieces = cut_at_resets(resets)
-        initial = self.initial.to_hidden(pieces.initial_state(state))
-        if x.device.type == "cpu":
-            input_weight, weight, input_bias, bias = self.rnn.parameters()
-            gates = nn.functional.linear(pieces.pack(x), input_weight, input_bias)
-            packed = gru_scan(gates, initial, weight, bias, pieces.batch_sizes)
-        else:
-            packed = self.rnn(_packed_sequence(pieces, x), initial[None])[0].data
-        encodings = pieces.unpack(packed)
+        hidden = self.initial.to_hidden(pieces.initial_state(state))
+        run = _gru_by_scan if x.device.type == "cpu" else _gru_by_kernel
+        encodings = run(self.rnn, pieces, x, hidden)
         return encodings, self.initial.to_memory(encodings[-1])
 
     @override
@@ -72,9 +69,11 @@ class LSTMEncoder(SequenceEncoder):
         super().__init__(input_dim, output_dim, state_dim=2 * output_dim)
         self.rnn = nn.LSTM(input_dim, output_dim)
         self.initial = InitialState(2 * output_dim, learned_initial_state)
+        self.state_dim = self.initial.memory_dim
 
     @override
     def forward(self, x: th.Tensor, state: th.Tensor, resets: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        check_steps(x)
         if len(x) == 1:
             hidden, cell = self.initial.to_hidden(th.where(resets[0, :, None], 0.0, state)).chunk(2, dim=-1)
             hidden, cell = th.lstm_cell(x[0], (hidden, cell), *self.rnn.parameters())
@@ -103,6 +102,18 @@ class LSTMInvInitEncoder(LSTMEncoder):
         nn.init.zeros_(weight)
         for bias in biases:
             nn.init.constant_(bias[input_and_forget], math.log((1 - 1e-4) / 1e-4))
+
+
+def _gru_by_scan(rnn: nn.GRU, pieces: Pieces, x: th.Tensor, hidden: th.Tensor) -> th.Tensor:
+    """Hidden states of all steps; faster than the kernel on a CPU."""
+    input_weight, weight, input_bias, bias = rnn.parameters()
+    gates = nn.functional.linear(pieces.pack(x), input_weight, input_bias)
+    return pieces.unpack(gru_scan(gates, hidden, weight, bias, pieces.batch_sizes))
+
+
+def _gru_by_kernel(rnn: nn.GRU, pieces: Pieces, x: th.Tensor, hidden: th.Tensor) -> th.Tensor:
+    """What :func:`_gru_by_scan` computes, as one call of ``nn.GRU``."""
+    return pieces.unpack(rnn(_packed_sequence(pieces, x), hidden[None])[0].data)
 
 
 def _lstm_by_scan(

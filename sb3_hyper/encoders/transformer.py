@@ -1,12 +1,21 @@
 """A causal Transformer over a trial, with cached keys and values, so that acting costs one query for each layer."""
 
+from math import isfinite
+
 import torch as th
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 from typing_extensions import override
 
-from sb3_hyper.encoders.base import SequenceEncoder
-from sb3_hyper.encoders.key_value_memory import sinusoidal_encoding, steps_in_trial, window_mask
+from sb3_hyper.checks import check_counts
+from sb3_hyper.encoders.base import EncoderStep, SequenceEncoder, check_steps
+from sb3_hyper.encoders.key_value_memory import (
+    BROKEN,
+    broken_steps,
+    sinusoidal_encoding,
+    steps_in_trial,
+    window_mask,
+)
 
 
 class TransformerEncoder(SequenceEncoder):
@@ -25,6 +34,9 @@ class TransformerEncoder(SequenceEncoder):
 
         state_dim = n_layers * 2 * context_length * token_dim + 1
 
+    From a transition that is not finite to its trial's end encodings are NaN, and the memory's number of transitions
+    is 2^30. Its keys and values stay finite, because attention multiplies those of other trials by 0.
+
     The default holds the longest trials of the papers, 600 steps, in 38401 numbers: 154 kB for each environment, which
     every acting step copies about three times. ``HyperPPO`` keeps them only where sequences start, but sb3-contrib's
     ``RecurrentPPO`` stores one at each step, for actor and critic alike: 8 * n_steps * n_envs * state_dim bytes, 3.4 GB
@@ -37,7 +49,7 @@ class TransformerEncoder(SequenceEncoder):
     :param n_heads: number of attention heads, a divisor of ``token_dim``
     :param token_dim: width of a token; even
     :param context_length: most transitions that a transition attends to, in steps
-    :raises ValueError: when a number is below one, or ``token_dim`` is odd or no multiple of ``n_heads``
+    :raises ValueError: when one is no whole number, 1 or above, or ``token_dim`` is odd or no multiple of ``n_heads``
     """
 
     def __init__(
@@ -49,11 +61,8 @@ class TransformerEncoder(SequenceEncoder):
         token_dim: int = 16,
         context_length: int = 600,
     ) -> None:
-        if n_layers < 1 or context_length < 1:
-            raise ValueError(
-                f"{type(self).__name__} got n_layers={n_layers} and context_length={context_length}, wanted at least 1."
-            )
-        if n_heads < 1 or token_dim < 2 or token_dim % 2 or token_dim % n_heads:
+        check_counts(n_layers=n_layers, n_heads=n_heads, token_dim=token_dim, context_length=context_length)
+        if token_dim % 2 or token_dim % n_heads:
             raise ValueError(
                 f"{type(self).__name__} got token_dim={token_dim} and n_heads={n_heads}, wanted an even token_dim (the "
                 "position is half sines, half cosines) that is a multiple of n_heads, for example 16 and 2."
@@ -67,11 +76,31 @@ class TransformerEncoder(SequenceEncoder):
 
     @override
     def forward(self, x: th.Tensor, state: th.Tensor, resets: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        check_steps(x)
+        return self._encode(x, state, steps_in_trial(state[:, -1].long(), resets))
+
+    @override
+    def make_step(self) -> EncoderStep:
+        def step(x: th.Tensor, state: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+            encodings, state = self._encode(x[None], state, state[None, :, -1].long())
+            return encodings[0], state
+
+        return step
+
+    def _encode(self, x: th.Tensor, state: th.Tensor, position: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        tokens = self.embedding(x) + sinusoidal_encoding(position, self.token_dim, x.dtype)
+        # On a CPU a look at the numbers costs less than what it saves; another device would have to wait for it.
+        if x.device.type == "cpu" and isfinite(tokens.sum().item()) and max(position[0].tolist(), default=0) < BROKEN:
+            return self._attend(tokens, state, position)
+        is_broken = broken_steps(tokens.isfinite().all(dim=-1), position)
+        encodings, memory = self._attend(tokens.masked_fill(is_broken[..., None], 0.0), state, position)
+        memory[:, -1].masked_fill_(is_broken[-1], BROKEN)
+        return encodings.masked_fill(is_broken[..., None], th.nan), memory
+
+    def _attend(self, tokens: th.Tensor, state: th.Tensor, position: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         # (B, state_dim) -> n_layers times (B, context_length, 2 * token_dim)
         caches = th.unflatten(state[:, :-1], 1, (len(self.layers), self.context_length, -1)).unbind(1)
-        position = steps_in_trial(state[:, -1].long(), resets)
         mask = window_mask(position, self.context_length)
-        tokens = self.embedding(x) + sinusoidal_encoding(position, self.token_dim, x.dtype)
         tokens = tokens.transpose(0, 1)
         # A trial that goes on attends to nothing but what its last transition attends to.
         remembered = mask[:, -1, -self.context_length :, None]

@@ -3,15 +3,16 @@
 import torch as th
 from torch import nn
 
-from sb3_hyper.hypernetworks.initializers import BiasHyperInit, HyperInitializer
+from sb3_hyper.hypernetworks.initializers import HyperInitializer
 
 
 class FiLMLinear(nn.Module):
     """
     y = s(h) * (W x + b) + t(h), with W and b ordinary parameters and s, t linear in the factors.
 
-    Under :class:`BiasHyperInit` s starts at 1 and t at 0 for every latent (Beck et al. 2022); other initialisers fill s
-    and t as they fill a generated layer.
+    Under Bias-HyperInit s starts at 1 for every latent (Beck et al. 2022), under Weight-HyperInit for every one-hot h,
+    and Both-HyperInit is half of each; t starts at 0. Other initialisers fill s and t as they fill a generated layer
+    with one input.
 
     :param n_factors: K + 1, the number of factors with the constant 1
     :param n_inputs: width of x
@@ -30,11 +31,7 @@ class FiLMLinear(nn.Module):
         with th.no_grad():
             initializer.base(self.linear.weight, gain)
             self.linear.bias.zero_()
-            if isinstance(initializer, BiasHyperInit):
-                self.scale[-1] = 1.0
-            else:
-                for head in (self.scale, self.shift):
-                    initializer.fill(head[:, None], th.zeros_like(head), 1.0)
+            initializer.modulate(self.scale, self.shift)
 
     def forward(self, x: th.Tensor, factors: th.Tensor, indices: th.Tensor | None = None) -> th.Tensor:
         """``(N, inputs), (N, K + 1) -> (N, outputs)``; of ``(U, inputs)``, row ``indices[n]`` is the n-th input."""

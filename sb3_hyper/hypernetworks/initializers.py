@@ -2,7 +2,8 @@
 Initialisation of hypernetworks (Beck et al. 2022, HyperInit; Chang et al. 2020, Hyperfan-In).
 
 A generated layer is W(h) = sum_k h_k A_k + A_0 with a bias of the same form. An initialiser writes the A_k and A_0 so
-that the *generated* layer starts as the base layer would have started under a base initialiser f with its gain.
+that the *generated* layer starts as the base layer would have started under a base initialiser f with its gain. For
+FiLM's layer, s(h) * (W x + b) + t(h), the base initialiser writes W, and the f of s is the constant 1, that of t 0.
 """
 
 from abc import ABC, abstractmethod
@@ -64,6 +65,17 @@ class HyperInitializer(ABC):
         :param gain: gain of the base layer
         """
 
+    def modulate(self, scale: th.Tensor, shift: th.Tensor) -> None:
+        """
+        Fill the heads of FiLM's scale and shift, which are zero, in place and without gradient; as those of a generated
+        layer with one input and gain 1, if an initialiser asks for nothing else.
+
+        :param scale: ``(K + 1, outputs)``: the factors' heads, then the constant
+        :param shift: ``(K + 1, outputs)``, likewise
+        """
+        for head in (scale, shift):
+            self.fill(head[:, None], th.zeros_like(head), 1.0)
+
     def trunk(self, linear: nn.Linear) -> None:
         """Initialise a trunk's layer; torch's default if an initialiser asks for nothing else."""
         linear.reset_parameters()
@@ -79,6 +91,10 @@ class BiasHyperInit(HyperInitializer):
     def fill(self, weight: th.Tensor, bias: th.Tensor, gain: float) -> None:
         self.base(weight[-1].t(), gain)
 
+    @override
+    def modulate(self, scale: th.Tensor, shift: th.Tensor) -> None:
+        scale[-1] = 1.0
+
 
 class WeightHyperInit(HyperInitializer):
     """
@@ -91,6 +107,10 @@ class WeightHyperInit(HyperInitializer):
         for matrix in weight[:-1]:
             self.base(matrix.t(), gain)
 
+    @override
+    def modulate(self, scale: th.Tensor, shift: th.Tensor) -> None:
+        scale[:-1] = 1.0
+
 
 class BothHyperInit(HyperInitializer):
     """Bias- and Weight-HyperInit together, each scaled by one half (Beck et al. 2022)."""
@@ -100,6 +120,10 @@ class BothHyperInit(HyperInitializer):
         for matrix in weight:
             self.base(matrix.t(), gain)
         weight.mul_(0.5)
+
+    @override
+    def modulate(self, scale: th.Tensor, shift: th.Tensor) -> None:
+        scale.fill_(0.5)
 
 
 class HyperFanIn(HyperInitializer):

@@ -3,7 +3,7 @@
 import pytest
 import torch as th
 
-from sb3_hyper.encoders import ENCODERS, SequenceEncoder, make_encoder
+from sb3_hyper.encoders import ENCODERS, SequenceEncoder, TransformerEncoder, make_encoder
 
 N_SEQUENCES = 4
 
@@ -88,8 +88,38 @@ def test_unknown_encoder_proposes_the_nearest():
 @pytest.mark.parametrize(("input_dim", "output_dim"), [(0, 8), (3, 0)])
 @pytest.mark.parametrize("name", ENCODERS)
 def test_widths_below_one_are_refused(name, input_dim, output_dim):
-    with pytest.raises(ValueError, match=f"input_dim={input_dim} and output_dim={output_dim}, wanted at least 1"):
+    message = "output_dim=0, wanted at least 1" if input_dim else "input_dim=0, wanted at least 1"
+    with pytest.raises(ValueError, match=message):
         make_encoder(name, input_dim, output_dim)
+
+
+@pytest.mark.parametrize("width", ["8", 8.0])
+@pytest.mark.parametrize("name", ENCODERS)
+def test_widths_are_whole_numbers(name, width):
+    with pytest.raises(ValueError, match=f"output_dim={width!r}, wanted at least 1, and a whole number"):
+        make_encoder(name, 3, width)
+    with pytest.raises(ValueError, match=f"input_dim={width!r}, wanted at least 1, and a whole number"):
+        make_encoder(name, width, 8)
+
+
+def test_sequences_without_a_step_are_refused(encoder):
+    state, no_step = encoder.initial_state(2).double(), th.zeros(0, 2, encoder.input_dim, dtype=th.float64)
+    if encoder.state_dim == 0:
+        assert encoder(no_step, state, th.zeros(0, 2, dtype=th.bool))[0].shape == (0, 2, encoder.output_dim)
+        return
+    with pytest.raises(ValueError, match="wanted at least one"):
+        encoder(no_step, state, th.zeros(0, 2, dtype=th.bool))
+
+
+@pytest.mark.parametrize("name", sorted(set(ENCODERS) - {"pointwise"}))
+def test_they_are_refused_on_other_devices_too(name):
+    encoder = make_encoder(name, 3, 8).to("meta")
+    with pytest.raises(ValueError, match=r"Sequences of shape \(0, 2, 3\), wanted at least one step"):
+        encoder(
+            th.zeros(0, 2, 3, device="meta"),
+            encoder.initial_state(2, "meta"),
+            th.zeros(0, 2, dtype=th.bool, device="meta"),
+        )
 
 
 class Delayed(SequenceEncoder):
@@ -116,6 +146,56 @@ def test_an_encoder_of_ones_own_is_built_with_its_keywords(encoder):
     layers = make_encoder(encoder, 3, 3, n_layers=2, scale=2.0)
     x, resets = th.randn(5, 1, 3), th.zeros(5, 1, dtype=th.bool)
     th.testing.assert_close(layers(x, layers.initial_state(1), resets)[0][2:], 4 * x[:-2])
+
+
+class ThreeHeads(TransformerEncoder):
+    """Forwards what it does not know to a parent which names ``n_layers``."""
+
+    def __init__(self, i, o, **kwargs):
+        super().__init__(i, o, n_heads=3, token_dim=12, **kwargs)
+
+
+class ThreeHeadsAndAName(ThreeHeads):
+    def __init__(self, *args, name="", **kwargs):
+        super().__init__(*args, **kwargs)
+        self.name = name
+
+
+class Renamed(ThreeHeadsAndAName):
+    """Without an ``__init__`` of its own."""
+
+
+@pytest.mark.parametrize("encoder", [ThreeHeads, ThreeHeadsAndAName, Renamed])
+def test_layers_reach_the_parent_that_knows_them(encoder):
+    built = make_encoder(encoder, 3, 8, n_layers=3, context_length=5)
+    assert type(built) is encoder and len(built.layers) == 3 and built.context_length == 5
+
+
+class OneLayer(TransformerEncoder):
+    """Keeps ``n_layers`` to itself."""
+
+    def __init__(self, input_dim, output_dim, token_dim=8):
+        super().__init__(input_dim, output_dim, n_layers=1, token_dim=token_dim, context_length=5)
+
+
+def test_layers_do_not_reach_a_parent_that_a_class_hides():
+    built = make_encoder(OneLayer, 3, 8, n_layers=2, token_dim=6)
+    assert [type(layer) for layer in built.encoders] == [OneLayer, OneLayer]
+    assert built.encoders[1].token_dim == 6
+
+
+def test_a_named_keyword_beside_any_positional_argument():
+    assert make_encoder(ThreeHeadsAndAName, 3, 8, name="x").name == "x"
+
+
+@pytest.mark.parametrize("encoder", ["gru", "transformer", Delayed, WithAnyKeyword])
+@pytest.mark.parametrize(
+    ("keyword", "hint"),
+    [("output_dim", "is encoder_dim"), ("input_dim", "policy knows the width"), ("encoder", "encoder='gru'")],
+)
+def test_what_is_set_elsewhere_is_no_keyword_of_an_encoder(encoder, keyword, hint):
+    with pytest.raises(TypeError, match=f"got the keyword '{keyword}' in encoder_kwargs.*{hint}"):
+        make_encoder(encoder, 3, 8, **{keyword: 5})
 
 
 @pytest.mark.parametrize("encoder", [Delayed(3, 3), th.nn.GRU, None, 3])

@@ -41,13 +41,62 @@ def test_a_learned_start_is_a_memory_that_is_handed_in(name):
         output, state = plain(now[None], state, th.zeros(1, B, dtype=th.bool))
         expected.append(output[0])
     th.testing.assert_close(encodings, th.stack(expected))
-    th.testing.assert_close(last, state - start)
+    th.testing.assert_close(last, th.cat((state, th.ones_like(state[:, :1])), dim=1))
     weight = th.randn_like(encodings)
     gradients = [
         th.autograd.grad((weight * result).sum(), learned.initial.value)[0]
         for result in (encodings, th.stack(expected))
     ]
     th.testing.assert_close(*gradients)
+
+
+def in_the_middle_of_trials(learned, n_steps):
+    """Features, and the memory that seven transitions of an earlier rollout left behind."""
+    th.manual_seed(2)
+    x, none = th.randn(7 + n_steps, B, D, dtype=th.float64), th.zeros(7, B, dtype=th.bool)
+    return x[7:], learned(x[:7], learned.initial_state(B).double(), none)[1].detach()
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+@pytest.mark.parametrize("n_steps", [1, 6])
+def test_a_trial_that_goes_on_does_not_teach_where_trials_start(name, n_steps):
+    learned = make_learned(name)
+    x, memory = in_the_middle_of_trials(learned, n_steps)
+    encodings, last = learned(x, memory, th.zeros(n_steps, B, dtype=th.bool))
+    objective = encodings.square().sum() + last.square().sum()
+    (gradient,) = th.autograd.grad(objective, learned.initial.value, materialize_grads=True)
+    assert th.count_nonzero(gradient) == 0
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+@pytest.mark.parametrize("n_steps", [1, 6])
+def test_trials_teach_where_they_start_beside_one_that_goes_on(name, n_steps):
+    """Each sequence's gradient is that of the trial that starts in it, run by itself from an empty memory."""
+    learned = make_learned(name)
+    x, memory = in_the_middle_of_trials(learned, n_steps)
+    resets = th.zeros(n_steps, B, dtype=th.bool)
+    resets[0, 0] = resets[n_steps // 2, 1] = True
+    objective = learned(x, memory, resets)[0].square().sum()
+    alone = [
+        learned(piece, learned.initial_state(1).double(), th.zeros(len(piece), 1, dtype=th.bool))[0].square().sum()
+        for piece in (x[:, :1], x[n_steps // 2 :, 1:2])
+    ]
+    gradients = [th.autograd.grad(result, learned.initial.value)[0] for result in (objective, sum(alone))]
+    th.testing.assert_close(*gradients)
+    assert gradients[0].abs().min() > 0
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+@pytest.mark.parametrize("n_steps", [1, 6])
+def test_what_is_carried_stays_where_it_is_when_the_start_is_updated(name, n_steps):
+    learned = make_learned(name)
+    x, memory = in_the_middle_of_trials(learned, n_steps)
+    none = th.zeros(n_steps, B, dtype=th.bool)
+    before = learned(x, memory, none)[0]
+    with th.no_grad():
+        learned.initial.value += 1.0
+    assert th.equal(learned(x, memory, none)[0], before)
+    assert not th.allclose(learned(x, th.zeros_like(memory), none)[0], before)
 
 
 @pytest.mark.parametrize("name", RECURRENT)
@@ -79,8 +128,9 @@ def test_layers_by_number():
     assert isinstance(stacked, StackedEncoder)
     assert [(layer.input_dim, layer.output_dim) for layer in stacked.encoders] == [(D, H), (H, H), (H, H)]
     assert len(make_encoder("transformer", D, H, n_layers=3).layers) == 3
-    with pytest.raises(ValueError, match="n_layers=0, wanted at least 1"):
-        make_encoder("gru", D, H, n_layers=0)
+    for n_layers in (0, "2", 2.0, True):
+        with pytest.raises(ValueError, match=f"n_layers={n_layers!r}, wanted at least 1, and a whole number"):
+            make_encoder("gru", D, H, n_layers=n_layers)
     with pytest.raises(ValueError, match=r"layer 2 \(PointwiseEncoder\) has input_dim=4, but layer 1"):
         StackedEncoder([PointwiseEncoder(D, H), PointwiseEncoder(D, H)])
     with pytest.raises(ValueError, match="no encoders"):

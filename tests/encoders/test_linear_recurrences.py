@@ -122,19 +122,45 @@ def test_min_gru_stays_within_its_candidates():
 @pytest.mark.parametrize(
     "kwargs",
     [
-        {"n_states": 0},
         {"r_min": -0.1},
         {"r_min": 0.9, "r_max": 0.9},
         {"r_max": 1.0},
+        {"r_min": 0.9999999, "r_max": 0.99999999},
+        {"r_max": math.nan},
         {"max_phase": 0.0},
         {"max_phase": 7.0},
     ],
 )
 def test_lru_refuses_what_has_no_meaning(kwargs):
-    with pytest.raises(ValueError, match=r"LRUEncoder got .*0 <= r_min < r_max < 1"):
+    name, value = list(kwargs.items())[-1]
+    with pytest.raises(ValueError, match=rf"LRUEncoder got .*{name}={value}.*wanted 0 <= r_min < r_max <= 0.999999 "):
         LRUEncoder(3, 4, **kwargs)
 
 
-def test_min_gru_refuses_a_memory_below_two_steps():
-    with pytest.raises(ValueError, match="max_timescale=1.5, wanted at least 2"):
-        MinGRUEncoder(3, 4, max_timescale=1.5)
+@pytest.mark.parametrize("n_states", [0, "2", 2.0])
+def test_lru_refuses_no_number_of_states(n_states):
+    with pytest.raises(ValueError, match=f"n_states={n_states!r}, wanted at least 1, and a whole number"):
+        LRUEncoder(3, 4, n_states=n_states)
+
+
+@pytest.mark.parametrize("max_timescale", [1.5, 1.01e6, math.inf, math.nan])
+def test_min_gru_refuses_what_no_gate_can_remember(max_timescale):
+    with pytest.raises(ValueError, match=f"max_timescale={max_timescale}, wanted at least 2 and at most 1e6 steps"):
+        MinGRUEncoder(3, 4, max_timescale=max_timescale)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: LRUEncoder(3, 200, r_min=0.999998, r_max=0.999999),
+        lambda: LRUEncoder(3, 200, r_min=0.0, r_max=0.999999),
+        lambda: MinGRUEncoder(3, 200, max_timescale=1e6),
+    ],
+)
+def test_the_longest_memories_are_finite_and_learn(make):
+    th.manual_seed(0)
+    encoder = make()
+    encodings, memory = encoder(th.randn(20, 2, 3), encoder.initial_state(2), th.zeros(20, 2, dtype=th.bool))
+    (encodings.sum() + memory.sum()).backward()
+    for parameter in encoder.parameters():
+        assert parameter.isfinite().all() and parameter.grad.isfinite().all()

@@ -7,7 +7,7 @@ import torch as th
 from torch import nn
 
 from sb3_hyper.encoders import make_encoder
-from sb3_hyper.encoders.recurrent import _lstm_by_kernel, _lstm_by_scan
+from sb3_hyper.encoders.recurrent import _gru_by_kernel, _gru_by_scan, _lstm_by_kernel, _lstm_by_scan
 from sb3_hyper.pieces import cut_at_resets
 
 CELLS = {"gru": nn.GRUCell, "lstm": nn.LSTMCell}
@@ -48,6 +48,21 @@ def test_gru_gradient_without_a_gradient_for_the_input():
 
     slow = gradients(loop("gru", encoder.rnn, x, memory, resets)[0])
     th.testing.assert_close(gradients(encoder(x, memory, resets)[0]), slow)
+
+
+@pytest.mark.parametrize("density", [0.0, 0.2, 1.0])
+def test_gru_of_the_cpu_is_the_kernel_of_other_devices(density):
+    th.manual_seed(0)
+    encoder = make_encoder("gru", INPUT_DIM, WIDTH).double()
+    x = th.randn(T, B, INPUT_DIM, dtype=th.float64, requires_grad=True)
+    pieces = cut_at_resets(th.rand(T, B) < density)
+    hidden = th.randn(pieces.batch_sizes[0], WIDTH, dtype=th.float64, requires_grad=True)
+
+    def with_gradients(run):
+        encodings = run(encoder.rnn, pieces, x, hidden)
+        return encodings, *th.autograd.grad(encodings.square().sum(), (x, hidden, *encoder.parameters()))
+
+    th.testing.assert_close(with_gradients(_gru_by_scan), with_gradients(_gru_by_kernel))
 
 
 @pytest.mark.parametrize("density", [0.0, 0.2, 1.0])

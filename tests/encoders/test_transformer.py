@@ -205,13 +205,18 @@ def test_default_memory_holds_the_longest_trials_of_the_papers():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_layers": 0}, "n_layers=0 and context_length=600, wanted at least 1"),
-        ({"context_length": 0}, "n_layers=2 and context_length=0, wanted at least 1"),
+        ({"n_layers": 0}, "n_layers=0, wanted at least 1"),
+        ({"n_layers": "2"}, "n_layers='2', wanted at least 1, and a whole number"),
+        ({"n_layers": 2.0}, r"n_layers=2\.0, wanted at least 1, and a whole number"),
+        ({"context_length": 0}, "context_length=0, wanted at least 1"),
+        ({"context_length": "9"}, "context_length='9', wanted at least 1, and a whole number"),
         ({"token_dim": 10, "n_heads": 4}, "token_dim=10 and n_heads=4.*multiple of n_heads"),
         ({"token_dim": 15, "n_heads": 3}, "token_dim=15 and n_heads=3.*even token_dim"),
-        ({"token_dim": 0}, "token_dim=0 and n_heads=2"),
-        ({"n_heads": 0}, "token_dim=16 and n_heads=0"),
-        ({"output_dim": 0}, "input_dim=3 and output_dim=0, wanted at least 1"),
+        ({"token_dim": 0}, "token_dim=0, wanted at least 1"),
+        ({"token_dim": "16"}, "token_dim='16', wanted at least 1, and a whole number"),
+        ({"n_heads": 0}, "n_heads=0, wanted at least 1"),
+        ({"n_heads": "2"}, "n_heads='2', wanted at least 1, and a whole number"),
+        ({"output_dim": 0}, "output_dim=0, wanted at least 1"),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments, message):

@@ -21,6 +21,15 @@ def make_layer(name, shape, base="orthogonal"):
     return GeneratedLinear(K + 1, *shape, GAIN, make_initializer(name, base))
 
 
+def make_film(name, shape, base="orthogonal"):
+    th.manual_seed(0)
+    return FiLMLinear(K + 1, *shape, GAIN, make_initializer(name, base))
+
+
+FILM_SCALES = {"BiasHyperInit": (0.0, 1.0), "WeightHyperInit": (1.0, 0.0), "BothHyperInit": (0.5, 0.5)}
+"""The scale's heads of the factors, and its constant."""
+
+
 def heads(layer):
     """A_1 … A_K and A_0, ``(K + 1, outputs, inputs)``, and the same of the bias, ``(K + 1, outputs)``."""
     return layer.generate(th.eye(K + 1))
@@ -115,17 +124,40 @@ def test_naive_heads_have_no_constant(name):
 @every_base
 @every_shape
 def test_film_under_every_initialiser(name, base, shape):
-    """The ordinary layer is initialised as ever; scale and shift as a generated layer with one input and gain 1."""
-    th.manual_seed(0)
-    layer = FiLMLinear(K + 1, *shape, GAIN, make_initializer(name, base))
+    """The ordinary layer is initialised as ever, and scale and shift are what the initialiser promises."""
+    layer = make_film(name, shape, base)
     check_base_layer(layer.linear.weight, base, GAIN)
-    heads = th.stack((layer.scale, layer.shift))
-    if name == "BiasHyperInit":
-        assert th.equal(layer.scale[-1], th.ones(shape[1]))
-        assert th.count_nonzero(heads) == shape[1]
-    elif name != "BothHyperInit":
-        assert th.count_nonzero(heads[:, -1]) == 0
-        assert th.count_nonzero(heads[:, :-1]) == heads[:, :-1].numel()
+    assert th.count_nonzero(layer.linear.bias) == 0
+    if name in FILM_SCALES:
+        factors, constant = FILM_SCALES[name]
+        assert th.equal(layer.scale[:-1], th.full((K, shape[1]), factors))
+        assert th.equal(layer.scale[-1], th.full((shape[1],), constant))
+        assert th.count_nonzero(layer.shift) == 0
+        return
+    for head in (layer.scale, layer.shift):
+        assert th.count_nonzero(head[-1]) == 0
+        if name == "HyperFanIn":
+            # As a generated layer's with one input: uniform of variance 1 / (2 K).
+            assert head.abs().max() <= math.sqrt(3 / (2 * K))
+            assert head[:-1].var().item() == pytest.approx(1 / (2 * K), rel=3 / math.sqrt(head[:-1].numel()))
+        else:
+            check_base_layer(head[:-1].t(), name.lower(), 1.0)
+    assert not th.allclose(layer.scale, layer.shift)
+
+
+def ordinary(layer, x):
+    return nn.functional.linear(x, layer.linear.weight, layer.linear.bias)
+
+
+@every_base
+def test_film_is_the_ordinary_layer_for_the_latents_that_its_initialiser_names(base):
+    """Of any latent, of any one-hot latent, and half of each: for a one-hot latent 1/2 + 1/2."""
+    x, any_latent, one_hot = th.randn(K, 8), factors_of(100 * th.randn(K, K)), factors_of(th.eye(K))
+    bias, weight, both = (make_film(name, (8, 6), base) for name in FILM_SCALES)
+    th.testing.assert_close(bias(x, any_latent), ordinary(bias, x))
+    th.testing.assert_close(weight(x, one_hot), ordinary(weight, x))
+    th.testing.assert_close(both(x, one_hot), ordinary(both, x))
+    th.testing.assert_close(both(x, factors_of(th.zeros(K, K))), ordinary(both, x) / 2)
 
 
 @pytest.mark.parametrize("name", HYPER_INITIALIZERS)
