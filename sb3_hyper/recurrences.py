@@ -214,7 +214,9 @@ def linear_recurrence(x: th.Tensor, initial: th.Tensor, resets: th.Tensor, decay
     """
     s_t = decay_t s_{t-1} + x_t, with s_{t-1} = 0 where a trial starts; real or complex, with the gradient of all three.
 
-    On a CPU blocks of time run side by side; elsewhere it is a scan of :func:`compose`, of logarithmic depth.
+    On a CPU blocks of time run side by side; elsewhere it is a scan of :func:`compose`, of logarithmic depth. A number
+    that is not finite stays in its trial, and so do the gradients that it spoils, but for that of a decay which all
+    trials have in common.
 
     :param x: ``(T, B, S)``
     :param initial: ``(B, S)`` the state before the first step

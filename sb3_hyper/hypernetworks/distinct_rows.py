@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 import torch as th
 
+FEWEST_ROWS = 64
+"""Fewer rows are not worth a look: computing them all takes no longer."""
+
 
 class DistinctRows(NamedTuple):
     """
@@ -46,10 +49,11 @@ def find_distinct_rows(x: th.Tensor, limit: int) -> DistinctRows:
     which would have to be waited for.
 
     :param x: ``(N, D)`` rows
-    :param limit: how many distinct rows are still few
+    :param limit: how many distinct rows are still few; more than half of N never are
     :return: the rows
     """
-    if x.requires_grad or x.device.type != "cpu" or not 0 < 2 * limit <= len(x):
+    limit = min(limit, len(x) // 2)
+    if x.requires_grad or x.device.type != "cpu" or limit < 1 or len(x) < FEWEST_ROWS:
         return DistinctRows(x, None)
     _, indices = th.unique(row_keys(x), return_inverse=True)
     n_rows = int(indices.max()) + 1

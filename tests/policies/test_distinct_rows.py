@@ -17,7 +17,7 @@ from sb3_hyper.policies import HyperActorCriticPolicy, features
 def test_rows_are_what_they_were(n_distinct, width, seed, limit):
     generator = th.Generator().manual_seed(seed)
     different = th.randn(n_distinct, width, generator=generator)
-    x = different[th.randint(n_distinct, (20,), generator=generator)]
+    x = different[th.randint(n_distinct, (80,), generator=generator)]
     rows, indices = found = find_distinct_rows(x, limit)
     assert th.equal(found.expand(), x)
     assert rows is x if indices is None else len(x.unique(dim=0)) <= len(rows) <= limit
@@ -25,23 +25,26 @@ def test_rows_are_what_they_were(n_distinct, width, seed, limit):
 
 def test_rows_that_are_alike_are_written_once():
     different = th.randn(5, 3)
-    x = different[th.arange(20) % 5]
+    x = different[th.arange(80) % 5]
     assert find_distinct_rows(x, 4).indices is None
     rows, indices = find_distinct_rows(x, 5)
-    assert len(rows) == 5 and th.equal(indices, indices[:5].repeat(4))
+    assert len(rows) == 5 and th.equal(indices, indices[:5].repeat(16))
 
 
 def test_rows_with_a_gradient_or_too_few_of_them_stay():
-    x = th.ones(20, 3)
+    x = th.ones(80, 3)
     assert find_distinct_rows(x, 10).indices is not None
-    for kept, limit in ((x.clone().requires_grad_(), 10), (x, 11), (x, 0), (x[:0], 0)):
+    pairs = th.arange(80.0)[:, None] // 2
+    assert find_distinct_rows(pairs, 40).indices is not None
+    different = th.cat((pairs[:78], th.tensor([[-1.0], [-2.0]])))
+    for kept, limit in ((x.clone().requires_grad_(), 10), (different, 80), (x, 0), (x[:63], 10), (x[:0], 0)):
         rows, indices = find_distinct_rows(kept, limit)
         assert rows is kept and indices is None
 
 
 def test_two_rows_with_one_number_are_told_apart(monkeypatch):
     monkeypatch.setattr(distinct_rows, "row_keys", lambda x: th.zeros(len(x)))
-    x = th.eye(2).repeat(10, 1)
+    x = th.eye(2).repeat(40, 1)
     rows, indices = find_distinct_rows(x, 5)
     assert rows is x and indices is None
 
@@ -59,7 +62,7 @@ OPTIONS = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_losses_and_gradients_are_those_of_all_rows(options, monkeypatch):
     th.manual_seed(0)
-    n_steps, n_envs = 10, 6
+    n_steps, n_envs = 12, 6
     space = spaces.Box(-1, 1, (3,))
     policy = HyperActorCriticPolicy(space, spaces.Discrete(4), lambda _: 0.0, encoder_dim=8, state_dim=16, **options)
     for parameter in policy.parameters():
