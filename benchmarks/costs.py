@@ -9,6 +9,8 @@ What every policy costs: parameters, memory, time to act and frames per second o
 - frames/s: HyperPPO collecting a rollout and updating, 2 epochs of 4 minibatches, the zoo's settings of TMazeLS-v0,
   auxiliary objective included, after its warm-up
 
+Times of one thread on a CPU are the processor's, not the clock's: other work on the machine counts little.
+
 Policies take turns within a size; each begins with a tenth of a rollout, which does not count. One core takes
 about a quarter of an hour for all of it; a table is printed when its size is complete.
 """
@@ -49,13 +51,30 @@ class Costs(NamedTuple):
     frames_per_second: list[float]
 
 
+Clock = Callable[[], float]
+"""Seconds since some moment."""
+
+
+def choose_clock(options: argparse.Namespace) -> Clock:
+    """The processor's time where one thread of it does all the work, else the time that passes."""
+    return time.process_time if options.device == "cpu" and options.threads == 1 else time.perf_counter
+
+
 class LastRollout(BaseCallback):
-    """When the last rollout began, on the clock of ``time.perf_counter``."""
+    """
+    When the last rollout began.
+
+    :param clock: tells the time
+    """
 
     began: float
 
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
     def _on_rollout_start(self) -> None:
-        self.began = time.perf_counter()
+        self.began = self._clock()
 
     def _on_step(self) -> bool:
         return True
@@ -95,7 +114,7 @@ def rollout_lengths(options: argparse.Namespace) -> Iterator[int]:
 def timed_acting(model: HyperPPO, options: argparse.Namespace) -> Callable[[], float]:
     """Milliseconds of a step, from a trial's start on, always with the same observation."""
     obs = as_tensor(TrialVecEnv(TMazeLS(), options.envs, expose_task=True).reset(), model.device)
-    lengths = rollout_lengths(options)
+    lengths, clock = rollout_lengths(options), choose_clock(options)
 
     def run() -> float:
         n_steps = next(lengths)
@@ -106,29 +125,29 @@ def timed_acting(model: HyperPPO, options: argparse.Namespace) -> Callable[[], f
         with th.no_grad(), acting_threads(model.device, options.envs):
             act = model.policy.make_act()
             synchronize(options.device)
-            start = time.perf_counter()
+            start = clock()
             for _ in range(n_steps):
                 actions, _, memory, _ = act(obs, memory, starts, model.policy.sample_noise(memory))
                 # Environments wait for their actions, and so for a GPU.
                 actions.cpu()
                 starts = goes_on
             synchronize(options.device)
-        return 1000 * (time.perf_counter() - start) / n_steps
+        return 1000 * (clock() - start) / n_steps
 
     return run
 
 
 def timed_training(name: str, size: str, options: argparse.Namespace) -> Callable[[], float]:
     """Frames per second of a rollout and the update on it, the first after a warm-up, of a new model each time."""
-    lengths = rollout_lengths(options)
+    lengths, clock = rollout_lengths(options), choose_clock(options)
 
     def run() -> float:
         model = make_model(name, size, next(lengths), options)
         frames = model.n_steps * model.n_envs
-        rollout = LastRollout()
+        rollout = LastRollout(clock)
         model.learn(2 * frames if warms_up(name) else frames, rollout)
         synchronize(options.device)
-        return frames / (time.perf_counter() - rollout.began)
+        return frames / (clock() - rollout.began)
 
     return run
 

@@ -24,6 +24,9 @@ th.manual_seed(0)
 class Span(Aggregator):
     """State (max(x, 0), max(-x, 0)), combine max, readout their sum. All zeros is the trial before its first step."""
 
+    # Without this the scan uses combine and nothing else.
+    trusts_parts = True
+
     def __init__(self, input_dim: int) -> None:
         super().__init__(input_dim)
         # All of the state accumulates by a maximum from 0, which has a fast scan. ("associative", width) always works.

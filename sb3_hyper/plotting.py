@@ -78,7 +78,7 @@ def _dress(axes: Axes, results: tuple[AdaptationResult, ...]) -> None:
     if len(results) == 1:
         title, subtitle = f"{title}, {first.policy}", f"{subtitle}, {_trial_return(first)}"
     else:
-        axes.legend(frameon=False, fontsize=9.5, labelcolor=TEXT_COLOR, loc="best")
+        axes.legend(framealpha=0.9, edgecolor="none", fontsize=9.5, labelcolor=TEXT_COLOR, loc="best")
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=TEXT_COLOR, pad=24)
     subtitle = f"{subtitle}; {first.confidence:.0%} bootstrap intervals"
     axes.text(0, 1.035, subtitle, transform=axes.transAxes, fontsize=9.5, color=MUTED_COLOR)

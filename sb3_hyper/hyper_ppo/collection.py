@@ -141,9 +141,10 @@ def check_not_diverged(values: th.Tensor) -> None:
     """
     if not values.isfinite().all():
         raise ValueError(
-            "The critic's values hold NaN or infinity though observations and rewards are finite: the network has "
-            "diverged in an earlier update. Lower learning_rate or max_grad_norm, or scale the rewards "
-            "(normalize_reward=True), and start from the last saved model."
+            "The critic's values hold NaN or infinity though observations and rewards are finite. If it has been "
+            "trained before, the network has diverged: lower learning_rate or max_grad_norm, or scale the rewards "
+            "(normalize_reward=True), and start from the last saved model. If not, an encoder, aggregator or extractor "
+            "of your own makes them: an aggregator's readout must be finite for a state of zeros."
         )
 
 

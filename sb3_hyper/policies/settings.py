@@ -79,6 +79,9 @@ class AgentSettings:
                 raise unknown_name(kind, name, choices)
         for keywords in ("encoder_kwargs", "aggregator_kwargs"):
             object.__setattr__(self, keywords, _keyword_arguments(keywords, getattr(self, keywords)))
+        for switch in ("split", "straight_through", "normalize_latent", "detach_latent", "normalize_states"):
+            if not isinstance(getattr(self, switch), bool):
+                raise ValueError(f"{switch}={getattr(self, switch)!r}: wanted True or False.")
         embedding_dims = ("state_embedding_dim", "action_embedding_dim", "reward_embedding_dim")
         check_counts(**{width: getattr(self, width) for width in ("encoder_dim", *embedding_dims)})
         if self.state_dim:

@@ -99,4 +99,4 @@ def _draw(axes: Axes, cells: Sequence[Cell], line: Callable[[Cell], Line], marke
                 axes.vlines(x, low, high, color=color, linewidth=_WIDTHS[confidence], alpha=0.6, zorder=3)
             else:
                 axes.fill_between(x, low, high, color=color, alpha=_OPACITIES[confidence], linewidth=0, zorder=3)
-    axes.legend(frameon=False, fontsize=9, labelcolor=TEXT_COLOR, loc="best")
+    axes.legend(framealpha=0.9, edgecolor="none", fontsize=9, labelcolor=TEXT_COLOR, loc="best")

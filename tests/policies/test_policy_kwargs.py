@@ -129,6 +129,8 @@ def test_sizes_of_the_base_networks(make_policy):
         ({"encoder_dim": "8"}, "encoder_dim='8', wanted at least 1, and a whole number"),
         ({"latent_dim": 2.5}, "latent_dim=2.5, wanted at least 1, and a whole number"),
         ({"trunk_dims": [True]}, "wanted a list of positive widths"),
+        ({"split": "half"}, "split='half': wanted True or False"),
+        ({"normalize_latent": "False"}, "normalize_latent='False': wanted True or False"),
         ({"encoder_kwargs": 3}, "encoder_kwargs=3: wanted a mapping"),
         ({"aggregator_kwargs": ["temperature"]}, "aggregator_kwargs=.*: wanted a mapping"),
         ({"aggregator_kwargs": {"temperature": 1.0}}, "there is no aggregator. Name one"),
