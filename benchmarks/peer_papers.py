@@ -139,7 +139,8 @@ class _MultipliedAndSummed(nn.Module):
         super().__init__()
         self.weight, self.bias = layer.weight, layer.bias
 
-    def forward(self, x: th.Tensor, factors: th.Tensor) -> th.Tensor:
+    def forward(self, x: th.Tensor, factors: th.Tensor, indices: th.Tensor | None = None) -> th.Tensor:
+        x = x if indices is None else x[indices]
         return multiply_and_sum(factors, x, self.weight.transpose(0, 1)) + factors @ self.bias
 
 

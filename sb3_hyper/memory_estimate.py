@@ -83,8 +83,8 @@ def estimate_memory(model: HyperPPO) -> MemoryEstimate:
     Estimate what training a model needs: ``print(estimate_memory(model))``.
 
     Parameters, gradients, optimizer state, rollout buffer and minibatch are exact, for Adam. Activations and
-    temporaries are bounds where a module is not this package's. An objective on past trials (VI) is taken to see trials
-    as long as a rollout.
+    temporaries are bounds where a module is not this package's or states come again. An objective on past trials (VI)
+    is taken to see trials as long as a rollout.
 
     :param model: the model, trained or not
     :return: the estimate

@@ -14,8 +14,9 @@ from sb3_hyper.encoders import ENCODERS, SequenceEncoder
 from sb3_hyper.envs import MineMazePixels, PointNav, TMazeLS, TrialVecEnv
 from sb3_hyper.hyper_ppo import losses
 from sb3_hyper.hypernetworks import contraction
+from sb3_hyper.hypernetworks.distinct_rows import DistinctRows
 from sb3_hyper.memory_estimate import MemoryEstimate, estimate_memory
-from sb3_hyper.policies import POLICIES, PRIVILEGED_POLICIES
+from sb3_hyper.policies import POLICIES, PRIVILEGED_POLICIES, features
 from sb3_hyper.task_inference import EmbeddingRegression
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -129,6 +130,12 @@ def saved_for_backward(model):
     return size([tensor for tensor in saved if tensor.untyped_storage().data_ptr() not in others])
 
 
+@pytest.fixture
+def states_do_not_come_again(monkeypatch):
+    monkeypatch.setattr(features, "find_distinct_rows", lambda x, limit: DistinctRows(x, None))
+
+
+@pytest.mark.usefixtures("states_do_not_come_again")
 @pytest.mark.parametrize(
     ("named_size", "n_steps", "space"), [("S", 24, "discrete"), ("S", 24, "box"), ("XL", 6, "box")]
 )
@@ -173,6 +180,12 @@ OPTIONS = [
 ]
 
 
+def test_states_that_come_again_take_less():
+    model = make_model("RNNHNPolicy", SPACES["discrete"](), n_steps=24)
+    assert saved_for_backward(model) < 0.6 * estimate_memory(model).activations
+
+
+@pytest.mark.usefixtures("states_do_not_come_again")
 @pytest.mark.parametrize("option", OPTIONS, ids=str)
 def test_activations_of_other_settings(option):
     model = make_model("RNNHNPolicy", SPACES["discrete"](), policy_kwargs={"encoder_dim": 128, **option})

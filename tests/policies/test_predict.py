@@ -71,13 +71,18 @@ def check_policy_round_trip(policy, sample, path):
         np.testing.assert_array_equal(after, before)
 
 
+def generated(policy_class, **kwargs):
+    """Keywords for policies that have layers which a latent conditions."""
+    return kwargs if policy_class.preset.get("conditioning") in (None, "hypernetwork", "film") else {}
+
+
 def test_saved_and_loaded_policy_is_the_same(policy_class, make_policy, sample, scramble, tmp_path):
     kwargs = {
         "latent_dim": 8,
         "trunk_dims": [9],
         "net_arch": {"pi": [5], "vf": [6, 4]},
-        "initializer": "HyperFanIn",
         "normalize_latent": True,
+        **generated(policy_class, initializer="HyperFanIn"),
     }
     check_policy_round_trip(scramble(make_policy(policy_class, **kwargs)), sample, tmp_path / "policy")
 
@@ -107,8 +112,8 @@ def test_saved_and_loaded_model_predicts_the_same(policy_class, make_env, sample
         "encoder_dim": 8,
         "latent_dim": 8,
         "trunk_dims": [9],
-        "initializer": "HyperFanIn",
         "normalize_latent": True,
+        **generated(policy_class, initializer="HyperFanIn"),
     }
     model = HyperPPO(policy_class, make_env(policy_class=policy_class), n_steps=8, batch_size=8, policy_kwargs=kwargs)
     scramble(model.policy)
