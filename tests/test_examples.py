@@ -16,7 +16,15 @@ SAYS = {
 }
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+LEARNS_FOR_LONGER = "own_environment"
+CASES = [pytest.param(path, marks=[pytest.mark.slow] * (path.stem == LEARNS_FOR_LONGER)) for path in EXAMPLES]
+
+
+def test_every_example_is_run():
+    assert {path.stem for path in EXAMPLES} == SAYS.keys() and LEARNS_FOR_LONGER in SAYS
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_example(path, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "error:::sb3_hyper", str(path)]

@@ -24,6 +24,7 @@ TINY = {"n_envs": 2, "n_steps": 60, "batch_size": 60, "n_epochs": 1, "policy": "
 SMALL = {**TINY, "policy_kwargs": "dict(size='XS',encoder_dim=16)"}
 
 
+@pytest.mark.slow
 def test_the_callback_from_yaml(command_line: CommandLine, tmp_path: Path) -> None:
     settings = {"eval_freq": 60, "n_eval_trials": 10, "env_kwargs": {"n_episodes_per_trial": 2}}
     hyperparams = {**SMALL, "normalize": "{'norm_obs_keys': ['observation']}", "callback": [{CALLBACK: settings}]}
