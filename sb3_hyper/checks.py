@@ -11,7 +11,8 @@ def _is_weight(number: object) -> bool:
     return isinstance(number, (int, float)) and 0 <= number < float("inf")
 
 
-def _is_count(count: object) -> bool:
+def is_count(count: object) -> bool:
+    """Whether a setting is a whole number, 1 or above."""
     return not isinstance(count, bool) and isinstance(count, Integral) and int(count) >= 1
 
 
@@ -34,7 +35,7 @@ def check_learning_rate(learning_rate: object) -> None:
 def check_counts(**counts: object) -> None:
     """Raise ValueError unless all of these settings are whole numbers, 1 or above."""
     for name, count in counts.items():
-        if not _is_count(count):
+        if not is_count(count):
             raise ValueError(f"{name}={count!r}, wanted at least 1, and a whole number.")
 
 
@@ -47,7 +48,7 @@ def check_widths(name: str, widths: object) -> tuple[int, ...]:
     :return: the widths
     :raises ValueError: unless it is a sequence of positive whole numbers
     """
-    if not isinstance(widths, Sequence) or not all(map(_is_count, widths)):
+    if not isinstance(widths, Sequence) or not all(map(is_count, widths)):
         raise ValueError(f"{name}={widths!r}: wanted a list of positive widths, for example [64, 32], or [].")
     return tuple(widths)
 

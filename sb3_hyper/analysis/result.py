@@ -6,11 +6,12 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from sb3_hyper.checks import is_count
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Steps: TypeAlias = npt.NDArray[np.int64]
@@ -68,10 +69,10 @@ def check_steps(steps: Sequence[int], length: int) -> Steps:
     return chosen.astype(np.int64)
 
 
-def check_counts(**counts: int) -> None:
+def check_counts(**counts: object) -> None:
     """Raise ValueError where a number is less than 1, or no whole one."""
     for name, count in counts.items():
-        if not isinstance(count, Integral) or count < 1:
+        if not is_count(count):
             raise ValueError(f"{name}={count!r}: wanted at least 1, a whole number.")
 
 

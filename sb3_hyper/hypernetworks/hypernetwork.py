@@ -102,23 +102,23 @@ class GeneratedLinear(nn.Module):
 
     def make_step(self) -> LayerStep:
         """:meth:`forward` for a small batch without gradient, in two operations; good until the weights change."""
-        _, n_factors, n_outputs = self.weight.shape
-        weight, bias = self.weight.detach().flatten(1), self.bias.detach().flatten()
-
-        def step(x: th.Tensor, factors: th.Tensor) -> th.Tensor:
-            # (N, I) (I, K O) -> (N, K, O): every A_k x + b_k
-            products = th.addmm(bias, x, weight).view(-1, n_factors, n_outputs)
-            return th.bmm(factors[:, None], products).squeeze(1)
-
-        return step
+        weight, bias = self._matrix()
+        return self._make_step(lambda x: th.addmm(bias, x, weight))
 
     def make_first_step(self) -> LayerStep:
         """:meth:`make_step` for a layer whose inputs come again, because they depend on the state alone."""
-        n_inputs, n_factors, n_outputs = self.weight.shape
         if self.weight.device.type != "cpu":
             return self.make_step()
-        table = ProductTable(self.weight.detach().flatten(1), self.bias.detach().flatten(), n_inputs // 2)
-        return lambda x, factors: th.bmm(factors[:, None], table(x).view(-1, n_factors, n_outputs)).squeeze(1)
+        return self._make_step(ProductTable(*self._matrix(), capacity=len(self.weight) // 2))
+
+    def _matrix(self) -> tuple[th.Tensor, th.Tensor]:
+        """All heads as one linear layer without gradient: ``(I, K O)`` and its bias."""
+        return self.weight.detach().flatten(1), self.bias.detach().flatten()
+
+    def _make_step(self, products: Callable[[th.Tensor], th.Tensor]) -> LayerStep:
+        """A step whose every A_k x + b_k, ``(N, I) -> (N, K O)``, comes from ``products``."""
+        shape = (-1, *self.bias.shape)
+        return lambda x, factors: th.bmm(factors[:, None], products(x).view(shape)).squeeze(1)
 
     def generate(self, factors: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         """

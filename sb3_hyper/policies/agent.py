@@ -159,9 +159,9 @@ class Agent(nn.Module):
         :param resets: ``(T, B)`` bool, True at least in the first step
         :return: mean and log-variance, ``(T, B, to_latent.belief_dim)`` each
         """
-        _, transition = self.features(obs)
+        transition = self.features.transitions(obs)
         memory = self.encoder.initial_state(resets.shape[1], resets.device)
-        encodings, _ = self.encoder(transition.unflatten(0, resets.shape), memory, resets)
+        encodings, _ = self.encoder(th.unflatten(transition, 0, resets.shape), memory, resets)
         return self.to_latent.belief(encodings)
 
     def inferring_parameters(self) -> list[nn.Parameter]:

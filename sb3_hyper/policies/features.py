@@ -227,11 +227,20 @@ class Features(nn.Module):
         :param obs: observation with leading axis N
         :return: state features ``(N, state_dim)``, and transition features ``(N, transition.output_dim)``
         """
-        state, previous = self._normalized(self._state_of(obs)), self._previous_state_of(obs)
-        inputs = self.transition.gather(obs, state, None if previous is None else self._normalized(previous))
+        state = self.normalized_state(obs)
         # Beyond half the embedding's width the base networks gain too little by it.
         rows, indices = find_distinct_rows(state, self.state_dim // 2)
-        return DistinctRows(self.embed_state(rows), indices), self.transition(inputs)
+        return DistinctRows(self.embed_state(rows), indices), self._transitions(obs, state)
+
+    def transitions(self, obs: Observation) -> th.Tensor:
+        """Transition features alone: N observations -> ``(N, transition.output_dim)``."""
+        return self._transitions(obs, self.normalized_state(obs))
+
+    def _transitions(self, obs: Observation, state: th.Tensor) -> th.Tensor:
+        previous = self._previous_state_of(obs)
+        inputs = self.transition.gather(obs, state, None if previous is None else self._normalized(previous))
+        features: th.Tensor = self.transition(inputs)
+        return features
 
     def make_step(self) -> Callable[[Observation], tuple[th.Tensor, th.Tensor]]:
         """:meth:`forward` for acting, all rows and without gradient; good until the weights change."""
